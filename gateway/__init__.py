@@ -1,0 +1,1 @@
+"""The HTTP side: authenticates, admits, enqueues, and relays what workers write."""

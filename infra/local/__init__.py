@@ -1,0 +1,1 @@
+"""PostgreSQL and Valkey from wheels, a demo model, and the supervisor behind `./dev up`."""

@@ -1,0 +1,209 @@
+"""Everything that can go wrong and be told to somebody, in families by what the caller can do about it.
+
+An error's `code` is stable and public (docs/errors.md lists them all); `type` is OpenAI's word for the family.
+HTTP status codes are the gateway's business: gateway/error_responses.py maps the classes to them. A worker puts
+the same `code` and `type` into the `error` event that ends a stream.
+"""
+
+from typing import ClassVar
+
+
+class DeeperSensorError(Exception):
+    """The root of every error that has a public code."""
+
+    code: ClassVar[str] = "internal_error"
+    type: ClassVar[str] = "server_error"
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+
+
+# The caller must change the request.
+
+
+class InvalidRequestError(DeeperSensorError):
+    """The request can never succeed as it stands; `param` names the field at fault."""
+
+    code = "invalid_request"
+    type = "invalid_request_error"
+
+
+class MalformedBodyError(InvalidRequestError):
+    """The body is not JSON in UTF-8, or nests absurdly."""
+
+    code = "malformed_body"
+
+
+class UnsupportedMediaTypeError(InvalidRequestError):
+    """The body is not declared as `application/json`."""
+
+    code = "unsupported_media_type"
+
+
+class BodyTooLargeError(InvalidRequestError):
+    """The body is larger than the setting allows."""
+
+    code = "body_too_large"
+
+
+class NotFoundError(InvalidRequestError):
+    """There is no such thing, or it belongs to somebody else: the two are not told apart."""
+
+    code = "not_found"
+
+
+class MethodNotAllowedError(InvalidRequestError):
+    """The path exists, the method on it does not."""
+
+    code = "method_not_allowed"
+
+
+class ModelNotFoundError(NotFoundError):
+    """No live worker has the model, and none had it within the last day."""
+
+    code = "model_not_found"
+
+
+class ConflictError(InvalidRequestError):
+    """The request contradicts what is already there."""
+
+    code = "conflict"
+
+
+class EmailTakenError(ConflictError):
+    """Somebody has signed up with this e-mail address."""
+
+    code = "email_taken"
+
+
+# The caller must say who they are, or may not do this.
+
+
+class UnauthenticatedError(DeeperSensorError):
+    """No credential, or one that is unknown, expired, revoked or malformed."""
+
+    code = "unauthenticated"
+    type = "authentication_error"
+
+
+class ForbiddenError(DeeperSensorError):
+    """The caller is known and may not do this."""
+
+    code = "forbidden"
+    type = "permission_error"
+
+
+# The caller should come back later: nothing was spent, nothing was queued.
+
+
+class TryLaterError(DeeperSensorError):
+    """Refused for now; `retry_after_s` says when another try can succeed."""
+
+    code = "unavailable"
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class RateLimitedError(TryLaterError):
+    """A rate limit is used up; `retry_after_s` is exact."""
+
+    code = "rate_limited"
+    type = "rate_limit_error"
+
+
+class QueueFullError(TryLaterError):
+    """As many jobs as allowed wait for this model; `retry_after_s` comes from the measured drain rate."""
+
+    code = "queue_full"
+
+
+class NoWorkerError(TryLaterError):
+    """The model is known, no worker that has it is alive, and jobs may not wait for one."""
+
+    code = "no_worker"
+
+
+class StoreUnavailableError(TryLaterError):
+    """Redis or PostgreSQL is out of reach, and the request cannot be served safely without it."""
+
+    code = "store_unavailable"
+
+
+class DrainingError(TryLaterError):
+    """This process is shutting down and takes nothing new."""
+
+    code = "draining"
+
+
+# The job was accepted and did not end well. These reach clients as `error` events or as the answer of POST /v1/chat.
+
+
+class JobError(DeeperSensorError):
+    """A job ended without a whole answer."""
+
+    code = "job_failed"
+
+
+class JobCancelledError(JobError):
+    """The client, or the end of its connection, cancelled the job."""
+
+    code = "cancelled"
+
+
+class JobExpiredError(JobError):
+    """The job's deadline in the queue passed before a worker was free."""
+
+    code = "expired"
+
+
+class JobTimedOutError(JobError):
+    """The job ran longer than its `timeout_ms`."""
+
+    code = "timeout"
+
+
+class WorkerLostError(JobError):
+    """The worker died in the middle of the answer."""
+
+    code = "worker_lost"
+
+
+class AnswerTooLargeError(JobError):
+    """The answer grew beyond `MAX_ANSWER_BYTES`."""
+
+    code = "answer_too_large"
+
+
+class UpstreamError(JobError):
+    """Ollama failed; the reason is in the message as far as it is safe to show."""
+
+    code = "upstream_error"
+
+
+class UpstreamUnreachableError(UpstreamError):
+    """No connection to Ollama, or it was reset before the answer began."""
+
+    code = "upstream_unreachable"
+
+
+class UpstreamTimeoutError(UpstreamError):
+    """Ollama was silent for longer than the phase's deadline."""
+
+    code = "upstream_timeout"
+
+
+class UpstreamInterruptedError(UpstreamError):
+    """The answer broke off: a cut connection, a malformed line, or an end without `done: true`."""
+
+    code = "upstream_interrupted"
+
+
+class UpstreamRejectedError(UpstreamError):
+    """Ollama refused the request (4xx); trying again as it stands is useless."""
+
+    code = "upstream_rejected"
+    type = "invalid_request_error"

@@ -1,0 +1,1 @@
+"""The GPU side: claims jobs, asks Ollama, writes the answer to the token log."""
