@@ -41,9 +41,9 @@ class AppSettings(Struct, frozen=True):
     log_format: Annotated[
         Literal["json", "text"], Meta(description="One JSON object or one readable line.", examples=["json"])
     ] = "json"
-    git_sha: Annotated[
-        str, Meta(description="The commit that was built, shown by /health.", examples=["4f2c1de"])
-    ] = "unknown"
+    git_sha: Annotated[str, Meta(description="The commit that was built, shown by /health.", examples=["4f2c1de"])] = (
+        "unknown"
+    )
 
 
 class RedisSettings(Struct, frozen=True):
@@ -104,9 +104,7 @@ def load(group: type[Group], environment: Mapping[str, str]) -> Group:
             values[field.name] = msgspec.convert(text, field.type, strict=False)
         except msgspec.ValidationError as error:
             fault = str(error)[0].lower() + str(error)[1:]
-            raise SettingsError(
-                f"{variable} is wrong: {fault}. Example: {_example(variable, field.type)}"
-            ) from None
+            raise SettingsError(f"{variable} is wrong: {fault}. Example: {_example(variable, field.type)}") from None
     return group(**values)
 
 
