@@ -15,3 +15,8 @@ def new_id() -> str:
 def is_id(text: str) -> bool:
     """Tell whether `text` is a lower-case UUID and so may become part of a key or a query."""
     return _UUID.fullmatch(text) is not None
+
+
+def created_ms(id_: str) -> int:
+    """Return when a UUIDv7 was made, in milliseconds since 1970: its first 48 bits."""
+    return int(id_[:8] + id_[9:13], 16)

@@ -3,23 +3,23 @@
 Keys under `ds:` are ours, `arq:` are arq's (its prefixes are constants). Each key expires, except those of the
 permanent list at the end, whose size is bounded by what they index. Job ids are validated UUIDs before they get here.
 
-| key                     | type       | what it holds                                                | written by       |
-|-------------------------|------------|--------------------------------------------------------------|------------------|
-| arq:queue:<model>       | sorted set | waiting job ids; score = fair virtual time                   | admit, claim     |
-| ds:delayed:<model>      | sorted set | job ids due later; score = due time, ms                      | requeue          |
-| ds:running:<model>      | sorted set | claimed job ids; score = end of the lease, ms                | claim, heartbeat |
-| ds:fair:<model>         | sorted set | users; score = virtual time at which their last job finishes | admit, claim     |
-| ds:pace:<model>         | hash       | `virtual` = V; `service_ms` = smoothed hold of a slot        | claim, finish    |
-| arq:job:<id>            | string     | arq's envelope: function name and the job's id               | admit            |
-| ds:payload:<id>         | string     | the job as the client sent it, msgpack (shared/jobs.py)      | admit            |
-| ds:job:<id>             | hash       | the job's state (shared/job_queue.py)                        | every script     |
-| ds:log:<id>             | stream     | the token log (shared/token_log.py)                          | token log        |
-| ds:deadlines            | sorted set | job ids not yet claimed; score = end of the wait, ms         | admit, claim     |
-| ds:attended             | sorted set | job ids somebody reads; score = when to cancel, ms           | gateways         |
-| ds:models               | sorted set | models ever announced; score = last time, ms                 | workers          |
-| ds:workers              | sorted set | worker ids; score = end of their lease, ms                   | workers          |
-| ds:worker:<id>          | string     | what the worker announces, JSON (shared/registry.py)         | workers          |
-| ds:limit:<scope>:<name> | string     | GCRA's theoretical arrival time, µs                          | admit, limiter   |
+| key                     | type       | what it holds                                            | written by       |
+|-------------------------|------------|----------------------------------------------------------|------------------|
+| arq:queue:<model>       | sorted set | waiting job ids; score = fair virtual time               | admit, claim     |
+| ds:delayed:<model>      | sorted set | job ids due later; score = due time, ms                  | requeue          |
+| ds:running:<model>      | sorted set | claimed job ids; score = end of the lease, ms            | claim, heartbeat |
+| ds:fair:<model>         | sorted set | users; score = virtual time at which their last job ends | admit, claim     |
+| ds:pace:<model>         | hash       | `virtual` = V; `service_ms` = smoothed hold of a slot    | claim, finish    |
+| arq:job:<id>            | string     | arq's envelope: function name and the job's id           | admit            |
+| ds:payload:<id>         | string     | the job as the client sent it, msgpack (shared/jobs.py)  | admit            |
+| ds:job:<id>             | hash       | the job's state (shared/job_queue.py)                    | every script     |
+| ds:log:<id>             | stream     | the token log (shared/token_log.py)                      | token log        |
+| ds:deadlines            | sorted set | job ids not yet claimed; score = end of the wait, ms     | admit, claim     |
+| ds:attended             | sorted set | job ids somebody reads; score = when to cancel, ms       | gateways         |
+| ds:models               | sorted set | models ever announced; score = last time, ms             | workers          |
+| ds:workers              | sorted set | worker ids; score = end of their lease, ms               | workers          |
+| ds:worker:<id>          | string     | what the worker announces, JSON (shared/registry.py)     | workers          |
+| ds:limit:<scope>:<name> | string     | GCRA's theoretical arrival time, µs                      | admit, limiter   |
 """
 
 WAITING = "arq:queue:"

@@ -1,0 +1,111 @@
+r"""The events of a job, as they stand in the token log and travel to readers.
+
+An event is a kind, which is one byte, and a payload, which is one line of ASCII JSON. ASCII because tokens may hold
+U+0085, U+2028 and the like, at which some clients split lines; escaped they pass every client unharmed. An entry of
+the log is one or more events joined by newlines, each as kind byte + payload.
+"""
+
+import json
+from enum import Enum
+from typing import NamedTuple
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+
+class EventKind(bytes, Enum):
+    """What an event says; the value is the byte that stands for it in the log."""
+
+    STARTED = b"s"  # a worker took the job
+    CHUNK = b"c"  # a piece of the answer
+    DONE = b"d"  # the last piece, with reason, usage and timings; terminal
+    ERROR = b"e"  # the job ended without a whole answer; terminal
+    QUEUED = b"q"  # the place in the queue; made by gateways, never in the log
+    HEARTBEAT = b":"  # nothing happened for a while; made by gateways, never in the log
+
+
+TERMINAL_KINDS = frozenset({EventKind.DONE.value, EventKind.ERROR.value})
+
+
+class Event(NamedTuple):
+    """One event on its way to a reader."""
+
+    seq: int  # 1, 2, 3 … over all attempts of a job; 0: a notice that is not in the log
+    kind: bytes  # an EventKind's value
+    payload: bytes  # one line of ASCII JSON
+
+
+class Queued(Struct, frozen=True):
+    """A job's place in its model's queue."""
+
+    job_id: str
+    position: int  # 1-based, in the fair order: it may rise
+    ahead: int  # position - 1
+    estimated_wait_ms: int | None  # None: no worker has been measured yet
+
+
+class Started(Struct, frozen=True):
+    """A worker took the job."""
+
+    job_id: str
+    worker: str
+    attempt: int  # 1 + the attempts that failed
+
+
+class Usage(Struct, frozen=True):
+    """Tokens, as Ollama counted them."""
+
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Timings(Struct, frozen=True):
+    """Where the time went, in milliseconds."""
+
+    queue_ms: int  # admission to claim
+    load_ms: int  # loading the model, as Ollama says
+    first_token_ms: int  # claim to first piece of the answer
+    total_ms: int  # admission to end
+
+
+class Chunk(Struct, frozen=True, omit_defaults=True):
+    """A piece of the answer; the last one has `done` true and the closing fields."""
+
+    model: str
+    content: str
+    done: bool
+    thinking: str | UnsetType = UNSET
+    tool_calls: msgspec.Raw | UnsetType = UNSET
+    done_reason: str | UnsetType = UNSET
+    usage: Usage | UnsetType = UNSET
+    timings: Timings | UnsetType = UNSET
+    job_id: str | UnsetType = UNSET
+
+
+class ErrorDetail(Struct, frozen=True):
+    """The error shape of the contract."""
+
+    code: str
+    type: str
+    message: str
+    param: str | None
+    request_id: str
+
+
+class ErrorBody(Struct, frozen=True):
+    """The error shape of the contract, in the object that carries it."""
+
+    error: ErrorDetail
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def encode_payload(payload: Struct) -> bytes:
+    """Return `payload` as one line of ASCII JSON.
+
+    The typed encoder writes UTF-8, ten times faster than the standard library's, which alone can escape; so the slow
+    one is asked only when there is something to escape.
+    """
+    line = _encoder.encode(payload)
+    return line if line.isascii() else json.dumps(json.loads(line), separators=(",", ":")).encode("ascii")

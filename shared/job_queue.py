@@ -1,0 +1,321 @@
+"""The queue: admission, claims under leases, and the end of jobs, each one script.
+
+Structures (keys in shared/redis_keys.py): three sorted sets per model, because fair order, delays and leases cannot
+share one score: `waiting` by virtual time, `delayed` by due time, `running` by the end of the lease, which is the only
+truth about leases. A job's state is the hash `ds:job:<id>`:
+
+    status            shared.jobs.JobStatus
+    user, model, request_id, channel (of the gateway that relays it)
+    admitted_ms       Redis time
+    queue_timeout_ms, timeout_ms
+    epoch             the fence: rises with every claim, never falls, not even when Redis has lost everything
+    failures          attempts that failed; a deploy spends none
+    owner             worker id of the last claim
+    stop              code with which the owner is to end it; absent: go on
+
+It expires with its log: long enough to wait, run and be read while the job lives, `STREAM_RETENTION_SECS` after that.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+from msgspec import Struct
+from redis.asyncio import Redis
+
+from shared import ids, redis_keys, scripts
+from shared.events import ErrorBody, ErrorDetail, EventKind, encode_payload
+from shared.jobs import Job, JobStatus, decode_job, encode_job
+
+FUNCTION_NAME = "run"  # of the one function that workers register with arq
+RETRY_PREFIX = "arq:retry:"
+LEASE_MS = 1_500
+WORKER_LEASE_MS = 3_000
+_OPEN_REQUEST_ID = "%s"
+
+
+class RateLimit(Protocol):
+    """One rate limit that admission spends from; see shared/scripts/gcra.lua."""
+
+    @property
+    def key(self) -> str:
+        """The Redis key of its state."""
+        ...
+
+    @property
+    def arguments(self) -> tuple[int, int, int]:
+        """Emission interval in µs, burst, cost."""
+        ...
+
+
+class Admitted(Struct, frozen=True):
+    """The job is in the queue."""
+
+    position: int  # 1-based, in fair order
+    service_ms: int  # smoothed time a job holds a slot; 0: none has been measured
+    limits: tuple[tuple[int, int], ...]  # per rate limit: what remains, and µs until it is whole again
+
+
+class LimitReached(Struct, frozen=True):
+    """Refused: a rate limit is used up; nothing was spent."""
+
+    index: int  # of the limit, in the order given
+    retry_after_us: int
+
+
+class QueueFull(Struct, frozen=True):
+    """Refused: as many jobs wait as may; nothing was spent."""
+
+    depth: int
+    service_ms: int  # as in Admitted
+
+
+class Claim(Struct, frozen=True):
+    """A job in this worker's hands, until its lease ends or it is finished."""
+
+    job: Job
+    epoch: int
+    failures: int  # attempts that failed before this one
+    last_seq: int  # of the log; 0: nothing has been sent yet
+    queue_ms: int  # from admission to this claim
+    channel: str  # where the relaying gateway listens
+
+
+class JobState(Struct, frozen=True):
+    """What the job's hash says."""
+
+    status: JobStatus
+    user_id: str
+    model: str
+
+
+class JobQueue:
+    """The typed face of the queue's scripts."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._admit = scripts.load(redis, "gcra", "admit")
+        self._claim = scripts.load(redis, "claim")
+        self._heartbeat = scripts.load(redis, "heartbeat")
+        self._finish = scripts.load(redis, "finish")
+        self._requeue = scripts.load(redis, "requeue")
+        self._stop = scripts.load(redis, "stop")
+        self._due = scripts.load(redis, "due")
+        self._attend = scripts.load(redis, "attend")
+
+    async def admit(
+        self,
+        job: Job,
+        *,
+        channel: str,
+        limits: Sequence[RateLimit],
+        max_depth: int,
+        queue_timeout_ms: int,
+        unattended_ms: int,
+        retention_ms: int,
+    ) -> Admitted | LimitReached | QueueFull:
+        """Check the rate limits and the queue's bound, and enqueue the job, in one round trip.
+
+        Args:
+            job: What is to be done.
+            channel: Where the gateway that relays the job listens.
+            limits: All are checked before any is spent.
+            max_depth: Most jobs that may wait for the model.
+            queue_timeout_ms: The job expires when no worker has claimed it by then.
+            unattended_ms: Cancel when no gateway has attended to the job for so long; 0: run to the end.
+            retention_ms: How long state and log stay when the job has ended.
+
+        """
+        id_, model = job.id, job.model
+        keys = [
+            redis_keys.WAITING + model,
+            redis_keys.FAIR + model,
+            redis_keys.PACE + model,
+            redis_keys.JOB + id_,
+            redis_keys.PAYLOAD + id_,
+            redis_keys.ENVELOPE + id_,
+            redis_keys.DEADLINES,
+            redis_keys.ATTENDED,
+            *(limit.key for limit in limits),
+        ]
+        # Three attempts may each wait and run for as long as one is allowed to.
+        time_to_live_ms = 3 * (queue_timeout_ms + job.timeout_ms) + retention_ms
+        arguments = [
+            id_,
+            job.user_id,
+            model,
+            max_depth,
+            1,
+            queue_timeout_ms,
+            job.timeout_ms,
+            time_to_live_ms,
+            unattended_ms,
+            channel,
+            encode_job(job),
+            _envelope(id_),
+            redis_keys.wake_channel(model),
+            job.request_id,
+            *(number for limit in limits for number in limit.arguments),
+        ]
+        reply = await self._admit(keys, arguments)
+        if reply[0] == b"limited":
+            return LimitReached(index=int(reply[1]), retry_after_us=int(reply[2]))
+        if reply[0] == b"full":
+            return QueueFull(depth=int(reply[1]), service_ms=int(reply[2]))
+        states = [int(number) for number in reply[3]]
+        return Admitted(
+            position=int(reply[1]),
+            service_ms=int(reply[2]),
+            limits=tuple(zip(states[::2], states[1::2], strict=True)),
+        )
+
+    async def claim(self, worker_id: str, free_slots: Mapping[str, int], *, limit: int) -> list[Claim]:
+        """Take jobs for the free slots of each model, at most `limit` in all: first those that lost their worker."""
+        keys = [redis_keys.DEADLINES]
+        for model in free_slots:
+            keys += [
+                redis_keys.WAITING + model,
+                redis_keys.RUNNING + model,
+                redis_keys.DELAYED + model,
+                redis_keys.FAIR + model,
+                redis_keys.PACE + model,
+            ]
+        arguments = [worker_id, LEASE_MS, limit, redis_keys.JOB, redis_keys.PAYLOAD, redis_keys.LOG]
+        return [_to_claim(row) for row in await self._claim(keys, [*arguments, *free_slots.values()])]
+
+    async def heartbeat(self, worker_id: str, held: Iterable[Claim]) -> list[str]:
+        """Renew the leases of the jobs in hand, and the worker's own place among the living.
+
+        Returns:
+            Per job: `held`, `taken` (another owner), `missing` (Redis lost it) or `stop:<code>` (end it).
+
+        """
+        arguments: list[Any] = [worker_id, LEASE_MS, WORKER_LEASE_MS, redis_keys.JOB, redis_keys.RUNNING]
+        for claim in held:
+            arguments += [claim.job.id, claim.epoch, claim.job.model]
+        return [answer.decode() for answer in await self._heartbeat([redis_keys.WORKERS], arguments)]
+
+    async def finish(self, claim: Claim, status: JobStatus, *, service_ms: int, retention_ms: int) -> bool:
+        """End a job whose terminal event is in the log; False when it has another owner, and nothing was changed."""
+        id_, model = claim.job.id, claim.job.model
+        keys = [
+            redis_keys.JOB + id_,
+            redis_keys.RUNNING + model,
+            redis_keys.PAYLOAD + id_,
+            redis_keys.ENVELOPE + id_,
+            RETRY_PREFIX + id_,
+            redis_keys.LOG + id_,
+            redis_keys.PACE + model,
+            redis_keys.ATTENDED,
+            redis_keys.DEADLINES,
+        ]
+        return bool(await self._finish(keys, [id_, claim.epoch, status.value, retention_ms, service_ms]))
+
+    async def requeue(self, claim: Claim, *, delay_ms: int = 0, failed: bool) -> bool:
+        """Put a job back: at the head of the queue, or after a delay; False when it has another owner.
+
+        Args:
+            claim: The job in hand.
+            delay_ms: 0 puts it ahead of everything that waits.
+            failed: Whether the attempt counts as one of the three that a job has.
+
+        """
+        id_, model = claim.job.id, claim.job.model
+        keys = [
+            redis_keys.JOB + id_,
+            redis_keys.RUNNING + model,
+            redis_keys.DELAYED + model,
+            redis_keys.WAITING + model,
+            redis_keys.PACE + model,
+            redis_keys.DEADLINES,
+        ]
+        arguments = [id_, claim.epoch, delay_ms, int(failed), redis_keys.wake_channel(model)]
+        return bool(await self._requeue(keys, arguments))
+
+    async def stop(
+        self, job_id: str, *, error: ErrorDetail, status: JobStatus, retention_ms: int, user_id: str = ""
+    ) -> str:
+        """End a job that waits, or tell the worker that runs it to; any process may ask.
+
+        Args:
+            job_id: A valid id.
+            error: What the stream ends with; its request id is filled in from the job.
+            status: What a job that waits ends as.
+            retention_ms: How long state and log of a job that waited stay.
+            user_id: Whose job it must be; empty: anybody's.
+
+        Returns:
+            `missing` (no such job, or another user's), `stopping`, or the status it has ended with.
+
+        """
+        keys = [
+            redis_keys.JOB + job_id,
+            redis_keys.LOG + job_id,
+            redis_keys.PAYLOAD + job_id,
+            redis_keys.ENVELOPE + job_id,
+            RETRY_PREFIX + job_id,
+            redis_keys.DEADLINES,
+            redis_keys.ATTENDED,
+        ]
+        open_error = msgspec.structs.replace(error, request_id=_OPEN_REQUEST_ID)
+        arguments = [
+            job_id,
+            user_id,
+            error.code,
+            status.value,
+            EventKind.ERROR.value + encode_payload(ErrorBody(open_error)),
+            retention_ms,
+            redis_keys.WAITING,
+            redis_keys.DELAYED,
+            redis_keys.RUNNING,
+            redis_keys.control_channel(""),
+        ]
+        return (await self._stop(keys, arguments)).decode()
+
+    async def overdue(self, limit: int = 100) -> list[str]:
+        """Return ids of jobs that should have been claimed, or ended, by now."""
+        return [id_.decode() for id_ in await self._due([redis_keys.DEADLINES], [limit])]
+
+    async def unattended(self, limit: int = 100) -> list[str]:
+        """Return ids of jobs that nobody has read for as long as they may go unread."""
+        return [id_.decode() for id_ in await self._due([redis_keys.ATTENDED], [limit])]
+
+    async def attend(self, job_ids: Sequence[str], *, for_ms: int) -> None:
+        """Keep jobs from being cancelled as unattended for so long; those that have ended, or run on, stay as is."""
+        if job_ids:
+            await self._attend([redis_keys.ATTENDED], [for_ms, *job_ids])
+
+    async def positions(self, jobs: Sequence[tuple[str, str]]) -> list[int | None]:
+        """Return the 1-based place of each (model, job id) in its queue; None: it does not wait (any more)."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for model, job_id in jobs:
+            pipeline.zrank(redis_keys.WAITING + model, job_id)
+        return [None if rank is None else rank + 1 for rank in await pipeline.execute()]
+
+    async def state(self, job_id: str) -> JobState | None:
+        """Return what is known of a job; None: there is no such job (any more)."""
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.hmget(redis_keys.JOB + job_id, ["status", "user", "model"])
+        [(status, user, model)] = await pipeline.execute()
+        if status is None or user is None or model is None:
+            return None
+        return JobState(status=JobStatus(status.decode()), user_id=user.decode(), model=model.decode())
+
+
+def _to_claim(row: list[Any]) -> Claim:
+    _, epoch, failures, last_seq, admitted_ms, claimed_ms, channel, payload = row
+    return Claim(
+        job=decode_job(payload),
+        epoch=int(epoch),
+        failures=int(failures),
+        last_seq=int(last_seq),
+        queue_ms=int(claimed_ms) - int(admitted_ms),
+        channel=channel.decode(),
+    )
+
+
+def _envelope(job_id: str) -> bytes:
+    """Return the job in the form of arq 0.28: its argument is the id alone, because arq logs arguments."""
+    return msgspec.msgpack.encode(
+        {"t": None, "f": FUNCTION_NAME, "a": (job_id,), "k": {}, "et": ids.created_ms(job_id)}
+    )

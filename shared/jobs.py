@@ -1,0 +1,61 @@
+"""What a job is: the request as it was accepted, and the states it goes through."""
+
+from enum import StrEnum
+
+import msgspec
+from msgspec import Struct
+
+
+class JobKind(StrEnum):
+    """What Ollama is asked to do."""
+
+    CHAT = "chat"
+    GENERATE = "generate"
+    EMBED = "embed"
+
+
+class JobStatus(StrEnum):
+    """How far a job has come."""
+
+    QUEUED = "queued"  # admitted; waits for a worker, or for its next attempt
+    RUNNING = "running"  # a worker holds its lease
+    COMPLETED = "completed"  # the whole answer is in the log
+    FAILED = "failed"  # it ended with an error
+    CANCELLED = "cancelled"  # somebody stopped it
+    EXPIRED = "expired"  # its deadline in the queue passed
+
+
+TERMINAL = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.EXPIRED})
+
+
+class Job(Struct, frozen=True, array_like=True):
+    """One accepted request, unchanged from admission to its end."""
+
+    id: str  # UUIDv7
+    kind: JobKind
+    model: str  # as announced by workers: the name with its tag
+    user_id: str
+    request: bytes  # the JSON body for Ollama
+    request_id: str  # of the HTTP request that brought it
+    traceparent: str  # W3C trace context of that request; empty: none
+    timeout_ms: int  # longest time from `started` to the end
+    calls_tools: bool  # Ollama may be silent for long while it parses a tool call
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Job)
+
+
+def encode_job(job: Job) -> bytes:
+    """Return the job in the form kept in Redis."""
+    return _encoder.encode(job)
+
+
+def decode_job(payload: bytes) -> Job:
+    """Return the job that `encode_job` wrote.
+
+    Raises:
+        msgspec.DecodeError: The bytes are not a job.
+
+    """
+    return _decoder.decode(payload)

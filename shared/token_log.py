@@ -1,0 +1,247 @@
+r"""The token log: every event of a job from `started` on, in order, written once by whoever holds the job's epoch.
+
+Structure: a Redis stream `ds:log:<job id>`. An entry's id is `<epoch>-<seq of its last event>`; its one field `e`
+holds the events, each kind byte + payload, joined by newlines. A claim adds an entry `<epoch>-0` with the fields `o`
+(the owner) and `s` (the last seq before it): from then on Redis itself refuses what an older epoch appends, because
+stream ids only rise. Expires with its job; the claim and the finish script set that.
+
+The log is the truth. The same bytes are published to the gateway process that relays the job, as
+header (`>36sQIII`: job id, epoch, first seq, last seq, length of what follows) + events, repeated per job. A header
+with length 0 says that an epoch has begun. Whoever misses a publication reads the log.
+"""
+
+import asyncio
+import logging
+import struct
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from shared import redis_keys
+from shared.events import Event
+
+HEADER = struct.Struct(">36sQIII")
+PENDING_LIMIT_BYTES = 1 << 20  # a job that is this far ahead of Redis waits, so that a slow Redis costs bounded memory
+BACKOFF_S = (0.05, 0.1, 0.2, 0.5, 1.0)
+
+_log = logging.getLogger(__name__)
+
+
+class Batch(NamedTuple):
+    """Consecutive events of one job, as they stand in one entry or one publication."""
+
+    job_id: str
+    epoch: int
+    first_seq: int
+    last_seq: int
+    events: bytes  # empty: only says that the epoch has begun
+
+    def split(self) -> Iterator[Event]:
+        """Yield the events one by one."""
+        if self.events:
+            for seq, event in enumerate(self.events.split(b"\n"), self.first_seq):
+                yield Event(seq, event[:1], event[1:])
+
+
+class FencedError(Exception):
+    """Another worker owns the job now: what this one appends is refused, and it must stop."""
+
+
+class JobLog:
+    """The writing end of one job's log, held by the worker that claimed the job."""
+
+    def __init__(self, writer: "TokenLogWriter", *, job_id: str, epoch: int, last_seq: int, channel: str) -> None:
+        self.job_id = job_id
+        self.epoch = epoch
+        self.last_seq = last_seq  # of the last event appended, stored or not
+        self.size_bytes = 0  # of all payloads appended by this owner
+        self._writer = writer
+        self._channel = channel.encode()
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
+        self._fenced = False
+        self._stored = asyncio.Event()
+        self._stored.set()
+
+    def append(self, kind: bytes, payload: bytes) -> int:
+        """Add an event at the end and return its seq; it is on its way to Redis by the next turn of the loop.
+
+        Raises:
+            FencedError: The job has a new owner.
+
+        """
+        if self._fenced:
+            raise FencedError(self.job_id)
+        if not self._pending:
+            self._stored.clear()
+            self._writer.schedule(self)
+        self._pending.append(kind + payload)
+        self._pending_bytes += len(payload)
+        self.size_bytes += len(payload)
+        self.last_seq += 1
+        return self.last_seq
+
+    async def room(self) -> None:
+        """Wait until Redis has caught up enough for more to be appended.
+
+        Raises:
+            FencedError: The job has a new owner.
+
+        """
+        if self._pending_bytes > PENDING_LIMIT_BYTES:
+            await self.stored()
+
+    async def stored(self) -> None:
+        """Wait until everything appended is in Redis; while Redis is away, that is until it is back.
+
+        Raises:
+            FencedError: The job has a new owner.
+
+        """
+        await self._stored.wait()
+        if self._fenced:
+            raise FencedError(self.job_id)
+
+    def take(self) -> tuple[bytes, Batch]:
+        """Hand what is pending to the writer, with the channel to publish it on."""
+        events = b"\n".join(self._pending)
+        batch = Batch(self.job_id, self.epoch, self.last_seq - len(self._pending) + 1, self.last_seq, events)
+        self._pending.clear()
+        self._pending_bytes = 0
+        return self._channel, batch
+
+    def confirm(self, batch: Batch) -> None:
+        """Note that `batch` is in the log."""
+        if batch.last_seq == self.last_seq:
+            self._stored.set()
+
+    def fence(self) -> None:
+        """Note that the log refused this owner."""
+        self._fenced = True
+        self._pending.clear()
+        self._stored.set()
+
+
+class TokenLogWriter:
+    """Writes the logs of all jobs of one worker process, one pipeline at a time.
+
+    Whatever the jobs append while a pipeline is in flight goes into the next one, so batches grow with load and an
+    idle system adds no latency.
+    """
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._ready: list[JobLog] = []
+        self._work = asyncio.Event()
+
+    def open(self, *, job_id: str, epoch: int, last_seq: int, channel: str) -> JobLog:
+        """Return the writing end for a job claimed with `epoch`, whose log ends at `last_seq`."""
+        return JobLog(self, job_id=job_id, epoch=epoch, last_seq=last_seq, channel=channel)
+
+    def schedule(self, log: JobLog) -> None:
+        """Put `log` into the next batch."""
+        self._ready.append(log)
+        self._work.set()
+
+    async def run(self) -> None:
+        """Write until cancelled; outages of Redis are waited out and what the log lacks is appended again."""
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            logs, self._ready = self._ready, []
+            taken = [(log, *log.take()) for log in logs]
+            for backoff_s in _repeat_last(BACKOFF_S):
+                try:
+                    await self._write(taken)
+                    break
+                except RedisError as error:
+                    _log.warning("log_write_failed", extra={"error": str(error), "jobs": len(taken)})
+                await asyncio.sleep(backoff_s)
+
+    async def _write(self, taken: list[tuple[JobLog, bytes, Batch]]) -> None:
+        pipeline = self._redis.pipeline(transaction=False)
+        publications: dict[bytes, list[bytes]] = {}
+        for _, channel, batch in taken:
+            entry_id = f"{batch.epoch}-{batch.last_seq}"
+            pipeline.execute_command("XADD", redis_keys.LOG + batch.job_id, entry_id, "e", batch.events)
+            publications.setdefault(channel, []).append(pack(batch))
+        for channel, parts in publications.items():
+            pipeline.execute_command("PUBLISH", channel, b"".join(parts))
+        replies = await pipeline.execute(raise_on_error=False)
+        for (log, _, batch), reply in zip(taken, replies, strict=False):
+            if isinstance(reply, ResponseError) and "equal or smaller" in str(reply):
+                await self._settle_refusal(log, batch)
+            elif isinstance(reply, Exception):
+                raise reply
+            else:
+                log.confirm(batch)
+
+    async def _settle_refusal(self, log: JobLog, batch: Batch) -> None:
+        """Tell a second writing of our own entry, after a connection broke under the first, from a new owner."""
+        newest = await self._redis.xrevrange(redis_keys.LOG + log.job_id, count=1)
+        epoch, last_seq = _parse_id(newest[0][0]) if newest else (0, 0)
+        if (epoch, last_seq) == (batch.epoch, batch.last_seq):
+            log.confirm(batch)
+        else:
+            log.fence()
+
+
+def pack(batch: Batch) -> bytes:
+    """Return `batch` as it is published."""
+    header = HEADER.pack(batch.job_id.encode(), batch.epoch, batch.first_seq, batch.last_seq, len(batch.events))
+    return header + batch.events
+
+
+def unpack(message: bytes) -> Iterator[Batch]:
+    """Yield the batches of one publication."""
+    position, size = 0, HEADER.size
+    while position < len(message):
+        job_id, epoch, first_seq, last_seq, length = HEADER.unpack_from(message, position)
+        position += size
+        yield Batch(job_id.decode(), epoch, first_seq, last_seq, message[position : position + length])
+        position += length
+
+
+async def read_after(redis: Redis, job_id: str, *, epoch: int = 0, seq: int = 0) -> list[Batch]:
+    """Return the entries after event `seq` of `epoch`; the first batch may begin with events up to `seq`.
+
+    Returns:
+        The batches in order; empty when there is nothing newer, or no log (yet, or any more).
+
+    """
+    entries = await redis.xrange(redis_keys.LOG + job_id, min=f"({epoch}-{seq}")
+    return [_to_batch(job_id, entry_id, fields) for entry_id, fields in entries]
+
+
+async def read_tails(redis: Redis, job_ids: Iterable[str]) -> list[tuple[int, int]]:
+    """Return (epoch, last seq) of each job's log as it stands; (0, 0) for a log that does not exist."""
+    pipeline = redis.pipeline(transaction=False)
+    for job_id in job_ids:
+        pipeline.xrevrange(redis_keys.LOG + job_id, count=1)
+    tails: list[tuple[int, int]] = []
+    for newest in await pipeline.execute():
+        batch = _to_batch("", *newest[0]) if newest else None
+        tails.append((batch.epoch, batch.last_seq) if batch else (0, 0))
+    return tails
+
+
+def _to_batch(job_id: str, entry_id: bytes, fields: dict[bytes, bytes]) -> Batch:
+    epoch, last_seq = _parse_id(entry_id)
+    events = fields.get(b"e", b"")
+    if not events:
+        last_seq = int(fields[b"s"])
+        return Batch(job_id, epoch, last_seq + 1, last_seq, b"")
+    return Batch(job_id, epoch, last_seq - events.count(b"\n"), last_seq, events)
+
+
+def _parse_id(entry_id: bytes) -> tuple[int, int]:
+    epoch, _, seq = entry_id.partition(b"-")
+    return int(epoch), int(seq)
+
+
+def _repeat_last(values: tuple[float, ...]) -> Iterator[float]:
+    yield from values
+    while True:
+        yield values[-1]
