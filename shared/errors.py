@@ -207,3 +207,15 @@ class UpstreamRejectedError(UpstreamError):
 
     code = "upstream_rejected"
     type = "invalid_request_error"
+
+
+def by_code(code: str) -> type[DeeperSensorError]:
+    """Return the class that has this public code; the root for a code that nobody has (any more)."""
+    return _classes(DeeperSensorError).get(code, DeeperSensorError)
+
+
+def _classes(root: type[DeeperSensorError]) -> dict[str, type[DeeperSensorError]]:
+    classes: dict[str, type[DeeperSensorError]] = {}
+    for child in root.__subclasses__():
+        classes |= {child.code: child} | _classes(child)
+    return classes

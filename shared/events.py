@@ -12,6 +12,8 @@ from typing import NamedTuple
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
+from shared.errors import DeeperSensorError
+
 
 class EventKind(bytes, Enum):
     """What an event says; the value is the byte that stands for it in the log."""
@@ -96,6 +98,13 @@ class ErrorBody(Struct, frozen=True):
     """The error shape of the contract, in the object that carries it."""
 
     error: ErrorDetail
+
+
+def describe(error: DeeperSensorError, *, request_id: str) -> ErrorDetail:
+    """Return what is told of an error, in a response or in an `error` event."""
+    return ErrorDetail(
+        code=error.code, type=error.type, message=error.message, param=error.param, request_id=request_id
+    )
 
 
 _encoder = msgspec.json.Encoder()

@@ -24,14 +24,15 @@ from msgspec import Struct
 from redis.asyncio import Redis
 
 from shared import ids, redis_keys, scripts
-from shared.events import ErrorBody, ErrorDetail, EventKind, encode_payload
+from shared.errors import JobError
+from shared.events import ErrorBody, EventKind, describe, encode_payload
 from shared.jobs import Job, JobStatus, decode_job, encode_job
 
 FUNCTION_NAME = "run"  # of the one function that workers register with arq
 RETRY_PREFIX = "arq:retry:"
 LEASE_MS = 1_500
 WORKER_LEASE_MS = 3_000
-_OPEN_REQUEST_ID = "%s"
+_OPEN_REQUEST_ID = "%s"  # the stop script fills it in from the job
 
 
 class RateLimit(Protocol):
@@ -233,13 +234,13 @@ class JobQueue:
         return bool(await self._requeue(keys, arguments))
 
     async def stop(
-        self, job_id: str, *, error: ErrorDetail, status: JobStatus, retention_ms: int, user_id: str = ""
+        self, job_id: str, *, error: JobError, status: JobStatus, retention_ms: int, user_id: str = ""
     ) -> str:
         """End a job that waits, or tell the worker that runs it to; any process may ask.
 
         Args:
             job_id: A valid id.
-            error: What the stream ends with; its request id is filled in from the job.
+            error: What the stream ends with.
             status: What a job that waits ends as.
             retention_ms: How long state and log of a job that waited stay.
             user_id: Whose job it must be; empty: anybody's.
@@ -257,13 +258,13 @@ class JobQueue:
             redis_keys.DEADLINES,
             redis_keys.ATTENDED,
         ]
-        open_error = msgspec.structs.replace(error, request_id=_OPEN_REQUEST_ID)
+        terminal = ErrorBody(describe(error, request_id=_OPEN_REQUEST_ID))
         arguments = [
             job_id,
             user_id,
             error.code,
             status.value,
-            EventKind.ERROR.value + encode_payload(ErrorBody(open_error)),
+            EventKind.ERROR.value + encode_payload(terminal),
             retention_ms,
             redis_keys.WAITING,
             redis_keys.DELAYED,

@@ -9,20 +9,21 @@ CONNECT_TIMEOUT_S = 1.0
 MAX_CONNECTIONS = 512  # one per command in flight
 
 
-def connect(url: str, *, role: str) -> Redis:
-    """Return a client for commands; it connects at first use and answers bytes.
+def connect(url: str, *, role: str, read_timeout_s: float | None = COMMAND_TIMEOUT_S) -> Redis:
+    """Return a client that connects at first use and answers bytes.
 
     A command is not repeated on a broken connection: most of ours are scripts that must not run twice unnoticed.
 
     Args:
         url: `redis://`, `rediss://` or `unix://`.
         role: What shows up in `CLIENT LIST`, for example `gateway`.
+        read_timeout_s: How long an answer may take; None is for subscriptions, which watch their connection themselves.
 
     """
     return Redis.from_url(
         url,
         client_name=role,
-        socket_timeout=COMMAND_TIMEOUT_S,
+        socket_timeout=read_timeout_s,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         socket_keepalive=True,
         max_connections=MAX_CONNECTIONS,

@@ -48,15 +48,15 @@ class Registry(Struct, frozen=True):
     known_models: frozenset[str]  # announced within KNOWN_FOR_MS by anybody, alive or not
 
     def served_models(self) -> list[str]:
-        """Return the names of all models that a live worker can serve, sorted."""
-        return sorted({offer.name for worker in self.workers for offer in worker.models})
+        """Return the names of all models that a live worker takes jobs for, sorted."""
+        return sorted({offer.name for worker in self.workers if not worker.draining for offer in worker.models})
 
     def slots(self, model: str) -> int:
         """Return how many jobs of `model` can run at once."""
         return sum(
             min(worker.slots, worker.max_jobs)
             for worker in self.workers
-            if any(offer.name == model for offer in worker.models)
+            if not worker.draining and any(offer.name == model for offer in worker.models)
         )
 
 

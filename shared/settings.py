@@ -79,6 +79,14 @@ class DatabaseSettings(Struct, frozen=True):
     ] = None
 
 
+class StreamSettings(Struct, frozen=True):
+    """How long what was streamed can be read again; gateway and worker must agree."""
+
+    stream_retention_secs: Annotated[
+        Seconds, Meta(ge=1, description="How long a finished job's stream can be replayed.", examples=["3600"])
+    ] = 3600
+
+
 def read_environment(dotenv: Path = Path(".env")) -> dict[str, str]:
     """Return the process environment over the values of the `.env` file, if there is one."""
     values = {name: value for name, value in dotenv_values(dotenv).items() if value is not None}

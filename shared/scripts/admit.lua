@@ -22,7 +22,7 @@ if depth >= tonumber(ARGV[4]) then
   return {'full', depth, service_ms}
 end
 
-gcra_spend(KEYS, 9, ARGV, 15, limits, now_us)
+gcra_spend(KEYS, 9, verdict, now_us)
 
 -- Start-time fair queueing (Goyal, Vin, Cheng 1996): a job starts when its user's previous one ends in virtual time,
 -- but not before the virtual time now, so that nobody saves up turns by staying away.

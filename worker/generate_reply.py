@@ -1,0 +1,148 @@
+"""One job from claim to terminal event: asks Ollama and appends what it says to the token log."""
+
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from msgspec import UNSET, Struct
+from redis.asyncio import Redis
+
+from shared.errors import AnswerTooLargeError, JobCancelledError, JobError, WorkerLostError
+from shared.events import (
+    TERMINAL_KINDS,
+    Chunk,
+    EventKind,
+    Started,
+    Timings,
+    Usage,
+    encode_payload,
+)
+from shared.jobs import JobStatus
+from shared.token_log import FencedError, read_after
+from worker.job_in_hand import JobInHand, JobInterruptedError
+from worker.ollama import Ollama, Reply
+
+MAX_FAILURES = 3  # a job that has cost so many workers their life or their answer is not tried again
+
+_log = logging.getLogger(__name__)
+
+
+class Author(Struct, frozen=True):
+    """What every reply of this worker is written with."""
+
+    worker_name: str  # as clients see it
+    ollama: Ollama
+    redis: Redis
+    max_answer_bytes: int
+
+
+async def generate_reply(author: Author, job: JobInHand) -> JobStatus | None:
+    """Answer one job: exactly one terminal event is in the log when this returns a status.
+
+    Returns:
+        The status the job has ended with; None when it has not: another worker owns it, or this one stops and nothing
+        has been sent yet, so that it can be put back.
+
+    """
+    try:
+        status = await _write_reply(author, job)
+        await job.log.stored()
+    except FencedError:
+        _log.warning("job_taken_over")
+        return None
+    except JobInterruptedError:
+        return None
+    return status
+
+
+async def _write_reply(author: Author, job: JobInHand) -> JobStatus:
+    try:
+        async with job.limits():
+            if job.claim.last_seq:
+                ended_as = await _look_back(author.redis, job)
+                if ended_as is not None:
+                    return ended_as
+            await _ask(author, job)
+    except JobInterruptedError:
+        if job.sent_text:
+            return job.end_with(WorkerLostError("The worker stopped in the middle of the answer."))
+        raise
+    except JobError as error:
+        return job.end_with(error)
+    except FencedError:
+        raise
+    except Exception:
+        _log.exception("job_crashed")
+        return job.end_with(JobError("The worker failed."))
+    return JobStatus.COMPLETED
+
+
+async def _look_back(redis: Redis, job: JobInHand) -> JobStatus | None:
+    """See what an earlier owner has left in the log.
+
+    Returns:
+        The status to finish with when the terminal event is there already; None when nothing of the answer is.
+
+    Raises:
+        WorkerLostError: A part of the answer is there.
+
+    """
+    kinds = {event.kind for batch in await read_after(redis, job.claim.job.id) for event in batch.split()}
+    if kinds & TERMINAL_KINDS:
+        return JobStatus.COMPLETED if EventKind.DONE.value in kinds else JobStatus.FAILED
+    if EventKind.CHUNK.value in kinds:
+        raise WorkerLostError("The worker was lost in the middle of the answer.")
+    if job.claim.failures >= MAX_FAILURES:
+        raise WorkerLostError(f"The job was tried {MAX_FAILURES} times, and each time its worker was lost.")
+    return None
+
+
+async def _ask(author: Author, job: JobInHand) -> None:
+    claim, first_token_ms = job.claim, None
+    started = Started(job_id=claim.job.id, worker=author.worker_name, attempt=claim.failures + 1)
+    job.log.append(EventKind.STARTED.value, encode_payload(started))
+    async with aclosing(_replies(author, claim.job)) as batches:
+        async for replies in batches:
+            for reply in replies:
+                first_token_ms = job.age_ms() if first_token_ms is None else first_token_ms
+                if reply.done:
+                    job.log.append(EventKind.DONE.value, _last_chunk(job, reply, first_token_ms))
+                    return
+                job.log.append(EventKind.CHUNK.value, _chunk(job, reply))
+                job.sent_text = True
+            if job.log.size_bytes > author.max_answer_bytes:
+                raise AnswerTooLargeError(f"The answer is longer than {author.max_answer_bytes} bytes.")
+            await job.log.room()
+
+
+def _chunk(job: JobInHand, reply: Reply) -> bytes:
+    return encode_payload(
+        Chunk(
+            model=job.claim.job.model,
+            content=reply.content,
+            done=False,
+            thinking=reply.thinking or UNSET,
+            tool_calls=reply.tool_calls or UNSET,
+        )
+    )
+
+
+def _last_chunk(job: JobInHand, reply: Reply, first_token_ms: int) -> bytes:
+    return encode_payload(
+        Chunk(
+            model=job.claim.job.model,
+            content=reply.content,
+            done=True,
+            thinking=reply.thinking or UNSET,
+            tool_calls=reply.tool_calls or UNSET,
+            done_reason=reply.done_reason,
+            usage=Usage(prompt_tokens=reply.prompt_eval_count, completion_tokens=reply.eval_count),
+            timings=Timings(
+                queue_ms=job.claim.queue_ms,
+                load_ms=reply.load_duration // 1_000_000,
+                first_token_ms=first_token_ms,
+                total_ms=job.claim.queue_ms + job.age_ms(),
+            ),
+            job_id=job.claim.job.id,
+        )
+    )

@@ -1,0 +1,90 @@
+"""A job while this worker works on it."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from shared.errors import JobCancelledError, JobError, JobExpiredError, JobTimedOutError
+from shared.events import ErrorBody, EventKind, describe, encode_payload
+from shared.job_queue import Claim
+from shared.jobs import JobStatus
+from shared.token_log import FencedError, JobLog
+
+TAKEN = "taken"  # another worker owns the job: stop, and write nothing more
+INTERRUPTED = "interrupted"  # this worker stops: hand the job over
+
+
+class JobInterruptedError(Exception):
+    """This worker stops before the job has ended."""
+
+
+class JobInHand:
+    """A claimed job, its log, and the way to stop it from outside."""
+
+    def __init__(self, claim: Claim, log: JobLog) -> None:
+        self.claim = claim
+        self.log = log
+        self.sent_text = False  # whether a piece of the answer is in the log
+        self.outcome: JobStatus | None = None  # None: not ended by this worker
+        self._claimed_at_s = asyncio.get_running_loop().time()
+        self._stop_code = ""
+        self._scope: asyncio.Timeout | None = None
+
+    def age_ms(self) -> int:
+        """Return how long ago the job was claimed, in milliseconds."""
+        return round((asyncio.get_running_loop().time() - self._claimed_at_s) * 1000)
+
+    def stop(self, code: str) -> None:
+        """End the work at its next wait: with `TAKEN`, `INTERRUPTED`, or the code of the error it is to end with."""
+        self._stop_code = self._stop_code or code
+        if self._scope is not None:
+            self._scope.reschedule(asyncio.get_running_loop().time())
+
+    @asynccontextmanager
+    async def limits(self) -> AsyncGenerator[None]:
+        """Bound what runs inside by the job's own timeout and by `stop`.
+
+        Raises:
+            JobTimedOutError: The job's `timeout_ms` has passed.
+            JobCancelledError: It was cancelled.
+            JobExpiredError: It should have ended long ago.
+            JobInterruptedError: The worker stops.
+            FencedError: Another worker owns the job.
+
+        """
+        limit_s = self.claim.job.timeout_ms / 1000
+        scope = asyncio.timeout(0 if self._stop_code else limit_s)
+        try:
+            async with scope:
+                self._scope = scope
+                yield
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            raise self._reason() from None
+        finally:
+            self._scope = None
+
+    def end_with(self, error: JobError) -> JobStatus:
+        """Append `error` as the terminal event and return the status that goes with it.
+
+        Raises:
+            FencedError: Another worker owns the job.
+
+        """
+        terminal = ErrorBody(describe(error, request_id=self.claim.job.request_id))
+        self.log.append(EventKind.ERROR.value, encode_payload(terminal))
+        return JobStatus.CANCELLED if isinstance(error, JobCancelledError) else JobStatus.FAILED
+
+    def _reason(self) -> JobError | JobInterruptedError | FencedError:
+        match self._stop_code:
+            case "":
+                return JobTimedOutError(f"The job ran longer than its {self.claim.job.timeout_ms} ms.")
+            case code if code == TAKEN:
+                return FencedError(self.claim.job.id)
+            case code if code == INTERRUPTED:
+                return JobInterruptedError()
+            case JobExpiredError.code:
+                return JobExpiredError("The job's deadline has passed.")
+            case _:
+                return JobCancelledError("The job was cancelled.")

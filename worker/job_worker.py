@@ -1,0 +1,215 @@
+"""The one subclass of `arq.Worker`: arq runs the jobs, scripts of ours claim, lease and finish them.
+
+Stock arq 0.28 polls (249 ms until a job is picked up), asks Redis about every running job at every poll, gives a
+killed worker's job away only after its whole timeout, and lets a frozen worker that wakes up finish the job of its
+successor. So `main` and `_poll_iteration` claim by one script when woken, `finish_job` and `finish_failed_job` finish
+by epoch, `heart_beat` and `record_health` write nothing (worker/leases.py does), and `run_job`, `sem`, `job_counter`,
+`tasks`, `job_tasks` and `allow_pick_jobs` are used as they are. tests/worker/test_job_worker.py holds arq to that.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+from arq.connections import ArqRedis
+from arq.worker import Worker, func
+from redis.exceptions import RedisError
+
+from shared.errors import JobError
+from shared.job_queue import FUNCTION_NAME, Claim, JobQueue
+from shared.jobs import JobStatus
+from shared.log import bound
+from shared.token_log import FencedError, TokenLogWriter
+from worker.job_in_hand import INTERRUPTED, TAKEN, JobInHand
+from worker.slots import Slots
+
+POLL_S = 0.25  # a safety net: workers are woken; this finds ended leases and what a lost publication should have told
+NEVER_S = 10 * 365 * 86_400  # arq's own timeout is out of the way: a job's own timeout ends it
+RETRY_FINISH_S = 0.2
+HAND_OVER_S = 5.0  # how long jobs may take to stop and be put back
+
+Run = Callable[[JobInHand], Awaitable[JobStatus | None]]
+
+_log = logging.getLogger(__name__)
+
+
+class JobWorker(Worker):
+    """Runs the jobs of one worker process.
+
+    Args:
+        pool: arq's Redis client.
+        queue: Where jobs are claimed and finished.
+        logs: Where their events go.
+        slots: How many may run.
+        worker_id: Who claims.
+        run: Brings one job to its terminal event; None as its answer: the job is to be put back.
+        retention_ms: How long a finished job's log can be read.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        pool: ArqRedis,
+        queue: JobQueue,
+        logs: TokenLogWriter,
+        slots: Slots,
+        worker_id: str,
+        run: Run,
+        retention_ms: int,
+    ) -> None:
+        super().__init__(
+            [func(self._run_function, name=FUNCTION_NAME)],
+            redis_pool=pool,
+            handle_signals=False,
+            max_jobs=slots.in_all,
+            job_timeout=NEVER_S,
+            keep_result=0,
+            log_results=False,
+            max_tries=1_000_000,
+            allow_abort_jobs=False,
+            job_serializer=msgspec.msgpack.encode,
+            job_deserializer=msgspec.msgpack.decode,
+        )
+        self.models: frozenset[str] = frozenset()  # what this worker's Ollama has
+        self._queue = queue
+        self._logs = logs
+        self._slots = slots
+        self._worker_id = worker_id
+        self._run_job = run
+        self._retention_ms = retention_ms
+        self._in_hand: dict[str, JobInHand] = {}
+        self._awake = asyncio.Event()
+
+    def wake(self) -> None:
+        """Look for jobs now: one was enqueued, or a slot became free."""
+        self._awake.set()
+
+    def in_hand(self) -> list[JobInHand]:
+        """Return the jobs this worker holds."""
+        return list(self._in_hand.values())
+
+    def stop_job(self, job_id: str, code: str) -> None:
+        """End one job early (see `JobInHand.stop`); nothing happens when it is not here."""
+        if (job := self._in_hand.get(job_id)) is not None:
+            job.stop(code)
+
+    async def main(self) -> None:
+        """Claim and start jobs until cancelled; outages of Redis are waited out."""
+        self.ctx["redis"] = self.pool
+        while True:
+            self._awake.clear()
+            try:
+                await self._poll_iteration()
+            except RedisError as error:
+                _log.warning("claim_failed", extra={"error": str(error)})
+                await asyncio.sleep(POLL_S)
+                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLL_S):
+                    await self._awake.wait()
+
+    async def _poll_iteration(self) -> None:
+        if not self.allow_pick_jobs:
+            return
+        free = self._slots.free(self.models)
+        limit = self._slots.free_in_all()
+        if not free or limit <= 0:
+            return
+        for claim in await self._queue.claim(self._worker_id, free, limit=limit):
+            if claim.job.id in self._in_hand:
+                await self._give_back(claim)
+            else:
+                await self._start(claim)
+
+    async def _give_back(self, claim: Claim) -> None:
+        """Part with a job that this worker lost while it was frozen, and then claimed anew: the old run ends first."""
+        self._in_hand[claim.job.id].stop(TAKEN)
+        await self._queue.requeue(claim, delay_ms=int(POLL_S * 1000), failed=False)
+
+    async def _start(self, claim: Claim) -> None:
+        job_id, model = claim.job.id, claim.job.model
+        log = self._logs.open(job_id=job_id, epoch=claim.epoch, last_seq=claim.last_seq, channel=claim.channel)
+        self._in_hand[job_id] = JobInHand(claim, log)
+        self._slots.take(model)
+        await self.sem.acquire()
+        self.job_counter += 1
+        with bound(request_id=claim.job.request_id, job_id=job_id):
+            task = self.loop.create_task(self.run_job(job_id, 0))
+        self.tasks[job_id] = task
+        task.add_done_callback(lambda done: self._ended(job_id, model, done))
+
+    def _ended(self, job_id: str, model: str, task: asyncio.Task[None]) -> None:
+        self._release_sem_dec_counter_on_complete()
+        self._slots.give_back(model)
+        self._in_hand.pop(job_id, None)
+        self.tasks.pop(job_id, None)
+        self.wake()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("job_run_failed", exc_info=error, extra={"job_id": job_id})
+
+    async def _run_function(self, ctx: dict[Any, Any], job_id: str) -> None:  # noqa: ARG002  arq passes it
+        job = self._in_hand[job_id]
+        job.outcome = await self._run_job(job)
+
+    async def finish_job(  # pyright: ignore[reportIncompatibleMethodOverride]  arq passes all by position
+        self,
+        job_id: str,
+        *_: object,
+    ) -> None:
+        """Finish by epoch what has ended, put back what has not; waits for Redis as long as it takes."""
+        job = self._in_hand[job_id]
+        while True:
+            try:
+                return await self._settle(job)
+            except RedisError as error:
+                _log.warning("finish_failed", extra={"error": str(error)})
+            await asyncio.sleep(RETRY_FINISH_S)
+
+    async def _settle(self, job: JobInHand) -> None:
+        if job.outcome is None:
+            await self._queue.requeue(job.claim, failed=False)
+            return
+        await self._queue.finish(
+            job.claim,
+            job.outcome,
+            service_ms=job.age_ms() if job.outcome is JobStatus.COMPLETED else 0,
+            retention_ms=self._retention_ms,
+        )
+
+    async def finish_failed_job(self, job_id: str, result_data: bytes | None) -> None:  # noqa: ARG002
+        """End a job that arq could not start: its envelope has expired, or names an unknown function."""
+        job = self._in_hand[job_id]
+        with contextlib.suppress(FencedError):
+            job.outcome = job.end_with(JobError("The job could not be started."))
+            await job.log.stored()
+        await self.finish_job(job_id)
+
+    async def heart_beat(self) -> None:
+        """Do nothing: worker/leases.py renews leases, and there are no cron jobs."""
+
+    async def record_health(self) -> None:
+        """Do nothing: the registry says who is alive."""
+
+    async def drain(self, timeout_s: float) -> None:
+        """Take nothing new, let running jobs end for `timeout_s`, then have the rest handed over."""
+        self.allow_pick_jobs = False
+        await self._wait_for_jobs(timeout_s)
+        self.interrupt()
+        await self._wait_for_jobs(HAND_OVER_S)
+
+    def interrupt(self) -> None:
+        """Have all running jobs handed over now."""
+        for job in self.in_hand():
+            job.stop(INTERRUPTED)
+
+    async def close(self) -> None:
+        """Close arq's connections; `drain` comes first."""
+        await self.pool.aclose(close_connection_pool=True)
+
+    async def _wait_for_jobs(self, timeout_s: float) -> None:
+        if self.tasks:
+            await asyncio.wait(list(self.tasks.values()), timeout=timeout_s)

@@ -1,0 +1,98 @@
+"""Puts a worker together, runs it until a signal, and drains it."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from contextlib import AsyncExitStack
+from functools import partial
+
+from arq.connections import ArqRedis
+
+from shared import ids
+from shared.job_queue import JobQueue
+from shared.redis_client import connect
+from shared.settings import RedisSettings, StreamSettings
+from shared.token_log import TokenLogWriter
+from worker.announcer import Announcer
+from worker.generate_reply import Author, generate_reply
+from worker.job_worker import JobWorker
+from worker.leases import keep_leases
+from worker.mailbox import Mailbox
+from worker.ollama import Ollama
+from worker.settings import OllamaSettings, WorkerSettings
+from worker.slots import Slots
+
+_log = logging.getLogger(__name__)
+
+
+async def work(
+    *, redis_settings: RedisSettings, streams: StreamSettings, ollama_settings: OllamaSettings, settings: WorkerSettings
+) -> None:
+    """Serve jobs until SIGTERM or SIGINT, then drain; a second signal hands over at once what still runs."""
+    worker_id = ids.new_id()
+    async with AsyncExitStack() as stack:
+        redis = await stack.enter_async_context(connect(redis_settings.redis_url, role="worker"))
+        listening = await stack.enter_async_context(
+            connect(redis_settings.redis_url, role="worker-mailbox", read_timeout_s=None)
+        )
+        ollama = await stack.enter_async_context(Ollama(ollama_settings.ollama_base_url))
+        queue, logs = JobQueue(redis), TokenLogWriter(redis)
+        slots = Slots(per_model=settings.worker_slots, in_all=settings.worker_max_jobs)
+        author = Author(
+            worker_name=f"{socket.gethostname()}-{os.getpid()}",
+            ollama=ollama,
+            redis=redis,
+            settings=ollama_settings,
+        )
+        worker = JobWorker(
+            pool=ArqRedis(connection_pool=redis.connection_pool),
+            queue=queue,
+            logs=logs,
+            slots=slots,
+            worker_id=worker_id,
+            run=partial(generate_reply, author),
+            retention_ms=streams.stream_retention_secs * 1000,
+        )
+        mailbox = Mailbox(listening, worker, worker_id)
+        announcer = Announcer(
+            redis=redis, ollama=ollama, worker=worker, mailbox=mailbox, slots=slots, worker_id=worker_id
+        )
+        await mailbox.listen_for([])
+        stop = _on_signals(worker)
+        async with asyncio.TaskGroup() as tasks:
+            background = [
+                tasks.create_task(endless, name=name)
+                for name, endless in (
+                    ("log", logs.run()),
+                    ("mailbox", mailbox.run()),
+                    ("leases", keep_leases(worker, queue, worker_id)),
+                    ("announcer", announcer.run()),
+                    ("claims", worker.main()),
+                )
+            ]
+            _log.info("worker_started", extra={"worker": worker_id})
+            await stop.wait()
+            worker.allow_pick_jobs = False
+            _log.info("worker_draining", extra={"jobs": len(worker.in_hand())})
+            await announcer.announce()
+            await worker.drain(settings.worker_drain_secs)
+            await announcer.withdraw()
+            for task in background:
+                task.cancel()
+    _log.info("worker_stopped")
+
+
+def _on_signals(worker: JobWorker) -> asyncio.Event:
+    """Return an event that the first SIGTERM or SIGINT sets; the second one cuts short what still runs."""
+    stop = asyncio.Event()
+
+    def receive() -> None:
+        if stop.is_set():
+            worker.interrupt()
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, receive)
+    return stop
