@@ -1,0 +1,27 @@
+"""How much is taken in, and how long it may take."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from shared.settings import Millis, Seconds
+
+
+class QueueSettings(Struct, frozen=True):
+    """The queue's bounds and deadlines."""
+
+    queue_max_depth: Annotated[
+        int, Meta(ge=1, le=10_000_000, description="Most jobs that may wait per model.", examples=["1000"])
+    ] = 1000
+    queue_without_workers: Annotated[
+        bool, Meta(description="Whether jobs may wait for a known model that no live worker has.", examples=["true"])
+    ] = True
+    queue_timeout_ms: Annotated[
+        Millis, Meta(description="Longest wait for a worker; a request may ask for less.", examples=["600000"])
+    ] = 600_000
+    job_timeout_ms: Annotated[
+        Millis, Meta(description="Longest run of a job; a request may ask for less.", examples=["600000"])
+    ] = 600_000
+    disconnect_grace_secs: Annotated[
+        Seconds, Meta(description="A stream's job is cancelled this long after its last reader.", examples=["15"])
+    ] = 15

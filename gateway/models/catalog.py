@@ -1,0 +1,82 @@
+"""What this gateway knows of the workers: a copy of the registry, renewed when a worker says that it has changed."""
+
+import asyncio
+import difflib
+import logging
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from shared.errors import ModelNotFoundError, NoWorkerError
+from shared.registry import Registry, read_registry
+
+RENEW_EVERY_S = 1.0  # a worker that dies says nothing; its lease ends
+NO_WORKER_RETRY_S = 5.0
+NEAR_MATCHES = 3
+
+_log = logging.getLogger(__name__)
+
+
+class ModelCatalog:
+    """Answers which models there are, without asking anybody."""
+
+    def __init__(self, redis: Redis, *, queue_without_workers: bool) -> None:
+        self.registry = Registry(workers=(), known_models=frozenset())
+        self._served: list[str] = []
+        self._redis = redis
+        self._queue_without_workers = queue_without_workers
+        self._changed = asyncio.Event()
+
+    def served(self) -> list[str]:
+        """Return the models that a live worker can serve, sorted."""
+        return self._served
+
+    def resolve(self, name: str) -> str:
+        """Return the full name of the model that `name` means: itself, or itself with the tag `latest`.
+
+        Raises:
+            ModelNotFoundError: Nobody has it, and nobody had it within the last day.
+            NoWorkerError: Nobody has it just now, and jobs may not wait for somebody.
+
+        """
+        candidates = (name, f"{name}:latest") if ":" not in name.rpartition("/")[2] else (name,)
+        for known in (self._served, self.registry.known_models):
+            for candidate in candidates:
+                if candidate in known:
+                    return self._admit_unserved(candidate)
+        near = difflib.get_close_matches(name, self._served, NEAR_MATCHES)
+        hint = f" Did you mean {', '.join(near)}?" if near else ""
+        raise ModelNotFoundError(f"There is no model {name!r}.{hint}", param="model")
+
+    async def renew(self) -> None:
+        """Read the registry once.
+
+        Raises:
+            RedisError: Redis is out of reach; the copy stays as it was.
+
+        """
+        self.registry = await read_registry(self._redis)
+        self._served = self.registry.served_models()
+
+    def renew_soon(self) -> None:
+        """Have the registry read now: somebody said that it has changed."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Keep the copy fresh until cancelled."""
+        while True:
+            self._changed.clear()
+            try:
+                await self.renew()
+            except RedisError as error:
+                _log.warning("registry_unread", extra={"error": str(error)})
+            try:
+                async with asyncio.timeout(RENEW_EVERY_S):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    def _admit_unserved(self, model: str) -> str:
+        if model in self._served or self._queue_without_workers:
+            return model
+        raise NoWorkerError(f"No worker has {model!r} just now.", retry_after_s=NO_WORKER_RETRY_S)
