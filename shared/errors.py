@@ -48,6 +48,12 @@ class BodyTooLargeError(InvalidRequestError):
     code = "body_too_large"
 
 
+class RequestTimeoutError(InvalidRequestError):
+    """The body did not arrive in time."""
+
+    code = "request_timeout"
+
+
 class NotFoundError(InvalidRequestError):
     """There is no such thing, or it belongs to somebody else: the two are not told apart."""
 
