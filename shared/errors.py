@@ -48,6 +48,12 @@ class BodyTooLargeError(InvalidRequestError):
     code = "body_too_large"
 
 
+class RequestTimeoutError(InvalidRequestError):
+    """The body did not arrive in time."""
+
+    code = "request_timeout"
+
+
 class NotFoundError(InvalidRequestError):
     """There is no such thing, or it belongs to somebody else: the two are not told apart."""
 
@@ -109,10 +115,29 @@ class TryLaterError(DeeperSensorError):
 
 
 class RateLimitedError(TryLaterError):
-    """A rate limit is used up; `retry_after_s` is exact."""
+    """A rate limit is used up; `retry_after_s` is exact as long as nobody else spends from it.
+
+    Args:
+        message: For people.
+        retry_after_s: Until what was refused can pass.
+        scope: Whose limit it is, for example `user` or `address`.
+        per_minute: The limit.
+        remaining: What is left of it: less than the request costs.
+        reset_s: Until it is whole again.
+
+    """
 
     code = "rate_limited"
     type = "rate_limit_error"
+
+    def __init__(
+        self, message: str, *, retry_after_s: float, scope: str, per_minute: int, remaining: int, reset_s: float
+    ) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.scope = scope
+        self.per_minute = per_minute
+        self.remaining = remaining
+        self.reset_s = reset_s
 
 
 class QueueFullError(TryLaterError):

@@ -3,8 +3,8 @@
 -- ARGV 1 job id, 2 user id, 3 model, 4 most that may wait, 5 cost, 6 queue timeout ms, 7 run timeout ms,
 --      8 time to live ms, 9 cancelled when unattended for ms (0: never), 10 channel of the relaying gateway,
 --      11 payload, 12 envelope, 13 wake channel, 14 request id, 15… three per rate limit (see gcra.lua)
--- Returns {'limited', index of the limit, retry after µs} or {'full', depth, service ms}
---      or {'admitted', position, service ms, {remaining, reset µs, … per limit}}
+-- Returns {'limited', index of the limit, retry after µs, {remaining, µs until whole, … per limit}}
+--      or {'full', depth, service ms}, or {'admitted', position, service ms, {remaining, µs until whole, … per limit}}
 local job_id, user_id, model = ARGV[1], ARGV[2], ARGV[3]
 local time = redis.call('TIME')
 local now_us = time[1] * 1000000 + time[2]
@@ -13,7 +13,7 @@ local now = math.floor(now_us / 1000)
 local limits = (#KEYS - 8)
 local verdict = gcra_check(KEYS, 9, ARGV, 15, limits, now_us)
 if not verdict.allowed then
-  return {'limited', verdict.index, string.format('%.0f', verdict.retry_after_us)}
+  return {'limited', verdict.index, string.format('%.0f', verdict.retry_after_us), verdict.states}
 end
 
 local service_ms = redis.call('HGET', KEYS[3], 'service_ms') or '0'

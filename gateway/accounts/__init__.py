@@ -1,0 +1,1 @@
+"""Users: signing up, logging in, and telling whose request it is."""

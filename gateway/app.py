@@ -1,0 +1,31 @@
+"""Puts the gateway together: the routes of every feature, inside the layers that every request passes."""
+
+from litestar import Litestar
+from litestar.datastructures import State
+from litestar.types import ASGIApp
+
+from gateway.dependencies import provide_state
+from gateway.error_responses import EXCEPTION_HANDLERS
+from gateway.health.routes import health_routes
+from gateway.lifespan import lifespan
+from gateway.response_headers import ResponseHeaders
+from gateway.settings import GatewaySettings
+
+
+def create_app(settings: GatewaySettings) -> ASGIApp:
+    """Return the gateway as one ASGI application. Nothing is opened before its lifespan starts."""
+    return ResponseHeaders(create_routes(settings), request_id_header=settings.server.request_id_header)
+
+
+def create_routes(settings: GatewaySettings) -> Litestar:
+    """Return what `create_app` wraps: routing, dependencies and error answers."""
+    return Litestar(
+        route_handlers=[health_routes],
+        dependencies=provide_state(),
+        exception_handlers=EXCEPTION_HANDLERS,
+        lifespan=[lifespan],
+        state=State({"settings": settings}),
+        openapi_config=None,  # schema.py writes the document
+        logging_config=None,  # ours is set up once for all roles, and tracebacks are logged with the answer
+        request_max_body_size=None,  # request_body.py bounds and reads bodies
+    )

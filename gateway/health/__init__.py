@@ -1,0 +1,1 @@
+"""Tells orchestrators and operators how the gateway is."""

@@ -1,0 +1,87 @@
+"""Who makes a request. Behind this point nothing sees a credential."""
+
+from enum import StrEnum
+from typing import Protocol
+
+from litestar import Request
+from litestar.datastructures import State
+from litestar.types import ASGIApp, Receive, Scope, Send
+from msgspec import Struct
+
+from shared.errors import UnauthenticatedError
+
+_SCHEME = b"bearer "
+
+
+class Role(StrEnum):
+    """What a user may do."""
+
+    USER = "user"  # everything with their own things
+    ADMIN = "admin"  # and see and steer everybody's
+
+
+class Credential(StrEnum):
+    """What a user has shown to be let in."""
+
+    ACCESS_TOKEN = "access_token"  # noqa: S105  the kind, not a secret
+
+
+class Principal(Struct, frozen=True):
+    """An authenticated user."""
+
+    user_id: str
+    role: Role
+    credential: Credential
+
+
+AuthenticatedRequest = Request[Principal, None, State]
+"""A request behind `RequirePrincipal`; its `user` is the principal."""
+
+
+class Authenticator(Protocol):
+    """Tells whom a token belongs to."""
+
+    async def authenticate(self, token: str) -> Principal:
+        """Return the token's owner.
+
+        Raises:
+            UnauthenticatedError: The token is unknown, expired, revoked or malformed.
+            StoreUnavailableError: It cannot be told just now.
+
+        """
+        ...
+
+
+class RequirePrincipal:
+    """Middleware of every router whose routes need a user; sets `request.user`.
+
+    Middleware, because it runs before anything of the request is read and cannot be forgotten on a single route. A
+    guard does the same for 10 µs more, a second dependency beside a handler's own for 50.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Authenticate, then pass the request on."""
+        authenticator: Authenticator = scope["litestar_app"].state.authenticator
+        scope["user"] = await authenticator.authenticate(bearer_token(scope))
+        await self._app(scope, receive, send)
+
+
+def bearer_token(scope: Scope) -> str:
+    """Return the token of the request's `Authorization` header.
+
+    Raises:
+        UnauthenticatedError: There is no such header, more than one, or it has another form.
+
+    """
+    values = [value for name, value in scope["headers"] if name == b"authorization"]
+    if not values:
+        raise UnauthenticatedError("Send an access token as Authorization: Bearer.")
+    if len(values) > 1 or values[0][: len(_SCHEME)].lower() != _SCHEME:
+        raise UnauthenticatedError("The Authorization header must have the form: Bearer <token>.")
+    try:
+        return values[0][len(_SCHEME) :].decode("ascii").strip()
+    except UnicodeDecodeError:
+        raise UnauthenticatedError("The token is not valid.") from None

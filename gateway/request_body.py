@@ -1,0 +1,132 @@
+"""Reads a JSON body straight into its type: no dictionary in between, nothing buffered that will be refused.
+
+On `/v1` what is not JSON in UTF-8 is 400, what is JSON but not what was asked for is 422 and names the field.
+"""
+
+import asyncio
+import re
+from typing import Any, Generic, NoReturn, TypeVar
+
+from litestar import Request
+from msgspec import DecodeError, Raw, ValidationError
+from msgspec.json import Decoder
+
+from shared.errors import (
+    BodyTooLargeError,
+    InvalidRequestError,
+    MalformedBodyError,
+    RequestTimeoutError,
+    UnsupportedMediaTypeError,
+)
+
+Body = TypeVar("Body")
+AnyRequest = Request[Any, Any, Any]
+
+MAX_FAULT_CHARS = 300  # a field name of a megabyte must not come back in the answer
+
+_CONTENT_TYPE = re.compile(r'application/json\s*(;\s*charset\s*=\s*"?utf-8"?\s*)?', re.IGNORECASE)
+_NUL_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_LONE_SURROGATE = re.compile(
+    rb"(?<!\\)(?:\\\\)*\\u(?:d[89ab][0-9a-f]{2}(?!\\ud[c-f])|(?<!\\ud[89ab][0-9a-f]{2}\\u)d[c-f])", re.IGNORECASE
+)
+_FAULT = re.compile(r"(?P<what>.*?)(?: - at `(?:key in )?\$\.?(?P<where>.*)`)?", re.DOTALL)
+_FIELD = re.compile(r"Object (?:contains unknown|missing required) field `(?P<name>.*)`", re.DOTALL)
+
+_syntax = Decoder(Raw)
+
+
+class JsonBody(Generic[Body]):
+    """Reads the body of one kind of request as `Body`; made once, at start."""
+
+    def __init__(self, kind: type[Body], *, max_bytes: int, read_timeout_s: float) -> None:
+        self._decoder = Decoder(kind)
+        self._max_bytes = max_bytes
+        self._read_timeout_s = read_timeout_s
+
+    async def read(self, request: AnyRequest) -> Body:
+        """Return the request's body.
+
+        Raises:
+            UnsupportedMediaTypeError: It is not declared as JSON, or is compressed.
+            BodyTooLargeError: It is, or says that it is, larger than allowed; no more than that is read.
+            RequestTimeoutError: It did not arrive in time.
+            MalformedBodyError: It is not JSON in UTF-8, or the client left before its end.
+            InvalidRequestError: It is JSON, but not a valid `Body`.
+
+        """
+        _check_media_type(request)
+        return decode(self._decoder, await self._receive(request))
+
+    async def _receive(self, request: AnyRequest) -> bytes:
+        if int(request.headers.get("content-length", 0)) > self._max_bytes:  # digits only: the server checks that
+            raise self._too_large()
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(self._read_timeout_s):
+                while True:
+                    message = await request.receive()
+                    if message["type"] != "http.request":  # the client has gone
+                        raise MalformedBodyError("The connection ended before the body did.")
+                    chunks.append(message["body"])
+                    size += len(message["body"])
+                    if size > self._max_bytes:
+                        raise self._too_large()
+                    if not message["more_body"]:
+                        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        except TimeoutError:
+            raise RequestTimeoutError(f"The body did not arrive within {self._read_timeout_s:g} s.") from None
+
+    def _too_large(self) -> BodyTooLargeError:
+        return BodyTooLargeError(f"The body is larger than {self._max_bytes} bytes.")
+
+
+def decode(decoder: Decoder[Body], body: bytes) -> Body:
+    """Return `body` as the decoder's type.
+
+    Raises:
+        MalformedBodyError: It is not JSON in UTF-8, or nests absurdly.
+        InvalidRequestError: It is JSON, but its values are not what the type asks for.
+
+    """
+    try:
+        value = decoder.decode(body)
+    except (DecodeError, UnicodeDecodeError, RecursionError) as error:
+        _refuse(body, error)
+    if b"\\u0000" in body and _NUL_ESCAPE.search(body):
+        raise InvalidRequestError("Text must not contain the NUL character.")
+    return value
+
+
+def _check_media_type(request: AnyRequest) -> None:
+    declared = request.headers.get("content-type", "")
+    if declared != "application/json" and not _CONTENT_TYPE.fullmatch(declared):
+        raise UnsupportedMediaTypeError("The body must be sent as Content-Type: application/json.")
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise UnsupportedMediaTypeError("The body must not be compressed.")
+
+
+def _refuse(body: bytes, error: Exception) -> NoReturn:
+    """Tell JSON with wrong values from what is no JSON: the decoder stops at the first fault of either kind."""
+    try:
+        _syntax.decode(body)
+        body.decode()
+    except RecursionError:
+        raise MalformedBodyError("The body nests too deeply.") from None
+    except UnicodeDecodeError as fault:
+        raise MalformedBodyError(f"The body is not UTF-8: {fault.reason} at byte {fault.start}.") from None
+    except DecodeError as fault:
+        if _LONE_SURROGATE.search(body):
+            raise InvalidRequestError("Text must not contain half of a surrogate pair.") from None
+        raise MalformedBodyError(f"The body is not JSON: {str(fault)[:MAX_FAULT_CHARS]}.") from None
+    if isinstance(error, ValidationError):
+        raise _invalid(str(error)) from None
+    raise error
+
+
+def _invalid(fault: str) -> InvalidRequestError:
+    parts = _FAULT.fullmatch(fault)
+    what, where = (parts["what"], parts["where"] or "") if parts else (fault, "")
+    if field := _FIELD.fullmatch(what):
+        where = f"{where}.{field['name']}" if where else field["name"]
+    return InvalidRequestError(f"{what[:MAX_FAULT_CHARS]}.", param=where[:MAX_FAULT_CHARS] or None)

@@ -1,0 +1,106 @@
+"""Opens PostgreSQL: one pool per process, a deadline for every step, and its faults told in our words."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from sqlalchemy import URL, make_url, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from shared.errors import StoreUnavailableError
+
+CONNECT_TIMEOUT_S = 5.0
+POOL_TIMEOUT_S = 5.0  # waiting for a connection of the pool; longer only piles up requests
+POOL_SIZE = 10
+POOL_OVERFLOW = 10  # beyond POOL_SIZE under load, closed afterwards
+POOL_RECYCLE_S = 1800  # proxies in between forget idle connections sooner or later
+STATEMENT_TIMEOUT_MS = 5_000
+IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000
+RETRY_AFTER_S = 2.0
+
+_DRIVER = "postgresql+asyncpg"
+_OUT_OF_REACH_SQLSTATES = ("08", "53", "57")  # connection, resources, operator intervention (57014: our own deadline)
+
+
+class Database:
+    """A pool of connections to PostgreSQL; connects at first use."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[AsyncConnection]:
+        """Yield a connection inside a transaction that commits at the end, and rolls back on an exception.
+
+        Raises:
+            StoreUnavailableError: PostgreSQL is out of reach, overloaded, or missed a deadline. Nothing was committed,
+                unless the connection broke during the commit itself.
+
+        """
+        try:
+            async with self._engine.begin() as connection:
+                yield connection
+        except (OSError, PoolTimeoutError) as error:
+            raise _unavailable() from error
+        except DBAPIError as error:
+            if _is_out_of_reach(error):
+                raise _unavailable() from error
+            raise
+
+    async def ping(self) -> None:
+        """Return when PostgreSQL has answered.
+
+        Raises:
+            StoreUnavailableError: It did not.
+
+        """
+        async with self.transaction() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    async def close(self) -> None:
+        """Close all connections; those in use are closed when they come back."""
+        await self._engine.dispose()
+
+
+def connect(database_url: str, *, role: str) -> Database:
+    """Return a pool for `database_url`; `role` shows up as `application_name` in `pg_stat_activity`."""
+    return Database(
+        create_async_engine(
+            asyncpg_url(database_url),
+            pool_size=POOL_SIZE,
+            max_overflow=POOL_OVERFLOW,
+            pool_timeout=POOL_TIMEOUT_S,
+            pool_recycle=POOL_RECYCLE_S,
+            pool_pre_ping=True,
+            connect_args={
+                "timeout": CONNECT_TIMEOUT_S,
+                "server_settings": {
+                    "application_name": f"deepersensor {role}",
+                    "statement_timeout": str(STATEMENT_TIMEOUT_MS),
+                    "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_TIMEOUT_MS),
+                },
+            },
+        )
+    )
+
+
+def asyncpg_url(database_url: str) -> URL:
+    """Return `postgres://`, `postgresql://` or `postgresql+asyncpg://` as the URL of the driver we use.
+
+    libpq's `sslmode` becomes asyncpg's `ssl`; a unix socket is named as `?host=/directory`, as in libpq.
+    """
+    url = make_url(database_url).set(drivername=_DRIVER)
+    sslmode = url.query.get("sslmode")
+    if sslmode is None:
+        return url
+    return url.difference_update_query(["sslmode"]).update_query_dict({"ssl": sslmode})
+
+
+def _is_out_of_reach(error: DBAPIError) -> bool:
+    sqlstate = str(getattr(error.orig, "sqlstate", None) or "")
+    return error.connection_invalidated or sqlstate.startswith(_OUT_OF_REACH_SQLSTATES)
+
+
+def _unavailable() -> StoreUnavailableError:
+    return StoreUnavailableError("The database cannot be reached just now.", retry_after_s=RETRY_AFTER_S)
