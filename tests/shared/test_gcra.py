@@ -44,10 +44,10 @@ def gcra(redis: Redis) -> Gcra:
 )
 @settings(max_examples=150, deadline=None)
 async def test_no_window_passes_more_than_burst_and_rate_allow(
-    redis_url: str, interval_us: int, burst: int, arrivals: list[tuple[int, int]]
+    redis_server: str, interval_us: int, burst: int, arrivals: list[tuple[int, int]]
 ) -> None:
     """Between any two moments, what passes is at most burst + elapsed / interval; and nobody is refused below that."""
-    async with connect(redis_url, role="test") as redis:
+    async with connect(redis_server, role="test") as redis:
         await redis.delete("limit")
         gcra = Gcra(redis)
         now_us = 0

@@ -1,0 +1,103 @@
+"""Fixtures for everybody: real servers, one of each per xdist worker, and real processes.
+
+A test asks for `database_url` and `redis_url` and has both for itself. What lives longer than one test (a module's
+stack, say) builds on the session's `databases`, `redis_server` and on `ProcessStarter`.
+"""
+
+import secrets
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from infra.local import ports
+from infra.local.postgresql import postgresql
+from infra.local.program import start
+from infra.local.unprivileged import account_for_servers
+from infra.local.valkey import valkey
+from shared.redis_client import connect
+from tests.databases import Databases
+from tests.processes import ProcessStarter
+
+
+@pytest.fixture(scope="session")
+def server_directory() -> Iterator[Path]:
+    """Where the servers of this worker keep their data; unlike pytest's own, other users may enter it."""
+    directory = Path(tempfile.mkdtemp(prefix="deepersensor-"))
+    directory.chmod(0o711)
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+async def databases(server_directory: Path) -> AsyncIterator[Databases]:
+    """A PostgreSQL server."""
+    program, url = postgresql(
+        server_directory / "postgresql",
+        port=ports.free_port(),
+        password=secrets.token_hex(16),
+        log=server_directory / "postgresql.log",
+        account=account_for_servers(),
+        durable=False,
+    )
+    server = await start(program)
+    try:
+        await server.until_it_answers()
+        yield Databases(url)
+    finally:
+        await server.stop()
+
+
+@pytest.fixture
+async def database_url(databases: Databases) -> AsyncIterator[str]:
+    """The URL of a database of the test's own."""
+    async with databases.fresh() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+async def redis_server(server_directory: Path) -> AsyncIterator[str]:
+    """The URL of a Valkey server whose data are whatever earlier tests left."""
+    program, url = valkey(
+        server_directory / "valkey",
+        port=ports.free_port(),
+        password=secrets.token_hex(16),
+        log=server_directory / "valkey.log",
+    )
+    server = await start(program)
+    try:
+        await server.until_it_answers()
+        yield url
+    finally:
+        await server.stop()
+
+
+@pytest.fixture
+async def redis_url(redis_server: str) -> str:
+    """The URL of a Valkey server that is empty."""
+    async with connect(redis_server, role="test") as client:
+        await client.flushall()
+    return redis_server
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    """A client as the roles have it, on an empty server."""
+    async with connect(redis_url, role="test") as client:
+        yield client
+
+
+@pytest.fixture
+async def start_process(tmp_path: Path) -> AsyncIterator[ProcessStarter]:
+    """Start a role: `gateway = await start_process("gateway", {"REDIS_URL": redis_url})`."""
+    async with ProcessStarter(tmp_path) as starter:
+        yield starter
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody listens on."""
+    return ports.free_port()

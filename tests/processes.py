@@ -1,0 +1,152 @@
+"""Starts the product's own processes for tests: real ones, on free ports, with their output at hand."""
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from signal import Signals
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from infra.local.ports import free_port
+from infra.local.program import Program, RunningProgram, StartFailedError, start
+
+CHECKOUT = Path(__file__).parents[1]
+
+_INHERITED_VARIABLES = ("PATH", "HOME", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
+
+
+class ServerProcess:
+    """A running `python -m <module>`."""
+
+    def __init__(self, running: RunningProgram, port: int) -> None:
+        self.port = port
+        self._running = running
+        self._end_was_seen = False
+
+    @property
+    def url(self) -> str:
+        """Where it listens, if it does: `http://127.0.0.1:<port>`."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._running.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """What it ended with: None while it runs, negative when a signal ended it."""
+        return self._running.exit_code
+
+    def log_text(self) -> str:
+        """Return what it has written to stdout and stderr so far."""
+        return self._running.program.log.read_text(errors="replace")
+
+    def log_lines(self) -> list[str]:
+        """Return what it has written to stdout and stderr so far, a string for each line."""
+        return self.log_text().splitlines()
+
+    def send(self, signal_: Signals) -> None:
+        """Send it a signal; a test that ends it this way awaits `wait` and judges the exit code."""
+        self._running.send(signal_)
+
+    async def until_it_answers(self) -> None:
+        """Return when `GET /health` answers 200.
+
+        Raises:
+            StartFailedError: It does not come to serve, and has been stopped; the message has its last words.
+
+        """
+        try:
+            await self._running.until_it_answers()
+        except StartFailedError:
+            self._end_was_seen = True
+            await self._running.stop()
+            raise
+
+    async def wait(self) -> int:
+        """Return its exit code as soon as it has ended."""
+        self._end_was_seen = True
+        return await self._running.wait()
+
+    async def kill(self) -> None:
+        """End it by SIGKILL, as a crash would."""
+        self.send(signal.SIGKILL)
+        await self.wait()
+
+    async def stop(self, *, expected_exit_code: int = 0) -> None:
+        """End it by SIGTERM and assert its exit code, also when it had ended by itself before."""
+        self._end_was_seen = True
+        code = await self._running.stop()
+        assert code == expected_exit_code, f"{self._running.program.name} ended with {code}:\n{self.log_text()}"
+
+    async def stop_unless_end_was_seen(self) -> None:
+        """Do what `stop` does, unless the test has already ended it and judged that."""
+        if not self._end_was_seen:
+            await self.stop()
+
+
+class ProcessStarter:
+    """Starts processes; at the end those still running are stopped, youngest first, and must end with code 0."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._stack = AsyncExitStack()
+        self._started = 0
+
+    async def __call__(
+        self, module: str, environment: Mapping[str, str], *arguments: str, listens: bool = True
+    ) -> ServerProcess:
+        """Start `python -m <module> <arguments>` and return when it answers `GET /health`.
+
+        Args:
+            module: For example `gateway`.
+            environment: Its settings; APP_HOST and a free APP_PORT are added where missing. Nothing else of the tests'
+                own environment reaches it, nor does a `.env` file.
+            arguments: Further words of the command line.
+            listens: False for a process without a port: this then returns as soon as it is started.
+
+        """
+        port = int(environment.get("APP_PORT") or free_port())
+        self._started += 1
+        name = f"{module}-{self._started}"
+        program = Program(
+            name=name,
+            argv=(sys.executable, "-m", module, *arguments),
+            environment=_surroundings() | {"APP_HOST": "127.0.0.1", "APP_PORT": str(port), **environment},
+            directory=self._directory,
+            log=self._directory / f"{name}.log",
+            answers=lambda: _is_healthy(port),
+        )
+        process = ServerProcess(await start(program), port)
+        self._stack.push_async_callback(process.stop_unless_end_was_seen)
+        if listens:
+            await process.until_it_answers()
+        return process
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+
+def _surroundings() -> dict[str, str]:
+    inherited = {name: os.environ[name] for name in _INHERITED_VARIABLES if name in os.environ}
+    return {**inherited, "PYTHONPATH": str(CHECKOUT), "PYTHONUNBUFFERED": "1"}
+
+
+async def _is_healthy(port: int) -> bool:
+    async with httpx.AsyncClient(timeout=5) as client:
+        try:
+            response = await client.get(f"http://127.0.0.1:{port}/health")
+        except httpx.TransportError:
+            return False
+    return response.is_success
