@@ -4,10 +4,12 @@ from litestar import Litestar
 from litestar.datastructures import State
 from litestar.types import ASGIApp
 
+from gateway.chat.routes import chat_routes
 from gateway.dependencies import provide_state
 from gateway.error_responses import EXCEPTION_HANDLERS
 from gateway.health.routes import health_routes
 from gateway.lifespan import lifespan
+from gateway.models.routes import model_routes
 from gateway.response_headers import ResponseHeaders
 from gateway.settings import GatewaySettings
 
@@ -20,7 +22,7 @@ def create_app(settings: GatewaySettings) -> ASGIApp:
 def create_routes(settings: GatewaySettings) -> Litestar:
     """Return what `create_app` wraps: routing, dependencies and error answers."""
     return Litestar(
-        route_handlers=[health_routes],
+        route_handlers=[health_routes, model_routes, chat_routes],
         dependencies=provide_state(),
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=[lifespan],

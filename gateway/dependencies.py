@@ -13,7 +13,10 @@ from litestar.params import SkipValidation
 from msgspec import Struct, structs
 from redis.asyncio import Redis
 
+from gateway.chat.cancel import Canceller
+from gateway.chat.submit import ChatDesk
 from gateway.client_address import ClientAddress
+from gateway.models.catalog import ModelCatalog
 from gateway.settings import GatewaySettings
 from shared.clock import Clock
 from shared.database.engine import Database
@@ -32,6 +35,9 @@ class GatewayState(Struct, frozen=True):
     redis: Redis
     database: Database
     client_address: ClientAddress
+    catalog: ModelCatalog
+    chats: ChatDesk
+    canceller: Canceller
 
 
 def provide_state() -> Mapping[str, Provide]:

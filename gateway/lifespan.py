@@ -4,35 +4,118 @@ Nothing is dialled here: Redis and PostgreSQL connect at first use, so that an o
 and not a gateway that does not come up.
 """
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 from litestar import Litestar
 from msgspec import structs
+from redis.asyncio import Redis
 
+from gateway.admission.admit import Gate
+from gateway.admission.attendance import Attendance
+from gateway.admission.policy import LimitPolicy
+from gateway.admission.sweeper import Sweeper
+from gateway.chat.cancel import Canceller
+from gateway.chat.queue_position import QueuePositions
+from gateway.chat.schemas import ChatRequest
+from gateway.chat.submit import ChatDesk
 from gateway.client_address import ClientAddress
 from gateway.dependencies import GatewayState
+from gateway.models.catalog import ModelCatalog
+from gateway.relay import Relay
+from gateway.request_body import JsonBody
 from gateway.settings import GatewaySettings
-from shared import redis_client
+from shared import redis_client, redis_keys
 from shared.clock import SystemClock
 from shared.database import engine
+from shared.job_queue import JobQueue
+from shared.subscription import Subscription
 
 
 @asynccontextmanager
 async def open_state(settings: GatewaySettings) -> AsyncGenerator[GatewayState]:
     """Yield the state of a gateway process; everything in it is closed at the end."""
+    retention_ms = settings.streams.stream_retention_secs * 1000
+    client_address = ClientAddress(settings.server.trusted_proxy_ips)
     async with AsyncExitStack() as stack:
-        redis = redis_client.connect(settings.redis.redis_url, role="gateway")
-        stack.push_async_callback(redis.aclose)
+        redis = await stack.enter_async_context(redis_client.connect(settings.redis.redis_url, role="gateway"))
+        listening = await stack.enter_async_context(
+            redis_client.connect(settings.redis.redis_url, role="gateway-relay", read_timeout_s=None)
+        )
         database = engine.connect(settings.database.database_url, role="gateway")
         stack.push_async_callback(database.close)
+
+        queue = JobQueue(redis)
+        relay = Relay(redis)
+        catalog = ModelCatalog(redis, queue_without_workers=settings.queue.queue_without_workers)
+        sweeper = Sweeper(queue, retention_ms=retention_ms)
+        attendance = Attendance(queue, relay, sweeper)
+        subscription = await subscribe(listening, relay, catalog)
+        await stack.enter_async_context(
+            running(
+                subscription.run(),
+                relay.watch(),
+                catalog.run(),
+                sweeper.run(),
+                attendance.run(),
+                QueuePositions(queue, relay, catalog).run(),
+            )
+        )
         yield GatewayState(
             settings=settings,
             clock=SystemClock(),
             redis=redis,
             database=database,
-            client_address=ClientAddress(settings.server.trusted_proxy_ips),
+            client_address=client_address,
+            catalog=catalog,
+            chats=ChatDesk(
+                relay=relay,
+                gate=Gate(queue, settings.queue, retention_ms=retention_ms),
+                catalog=catalog,
+                attendance=attendance,
+                limits=LimitPolicy(settings.limits),
+                client_address=client_address,
+                body=JsonBody(
+                    ChatRequest,
+                    max_bytes=settings.server.max_chat_request_size_bytes,
+                    read_timeout_s=settings.server.server_read_timeout_secs,
+                ),
+                settings=settings.queue,
+            ),
+            canceller=Canceller(queue, retention_ms=retention_ms),
         )
+
+
+async def subscribe(redis: Redis, relay: Relay, catalog: ModelCatalog) -> Subscription:
+    """Return the one subscription of this process, which still has to be run."""
+
+    def deliver(channel: str, data: bytes) -> None:
+        if channel == relay.channel:
+            relay.deliver(data)
+        else:
+            catalog.renew_soon()
+
+    def resubscribed(channel: str) -> None:
+        if channel == relay.channel:
+            relay.resubscribed()
+        else:
+            catalog.renew_soon()
+
+    subscription = Subscription(redis, on_message=deliver, on_subscribed=resubscribed)
+    await subscription.follow([relay.channel, redis_keys.REGISTRY_CHANNEL])
+    return subscription
+
+
+@asynccontextmanager
+async def running(*endless: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
+    """Run background work inside the block; an end of any of it is a bug and ends the process."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(work) for work in endless]
+        yield
+        for task in tasks:
+            task.cancel()
 
 
 @asynccontextmanager

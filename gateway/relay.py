@@ -7,7 +7,7 @@ made anew) reads the log instead, and is live again when it has caught up.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
 
 from redis.asyncio import Redis
@@ -29,12 +29,14 @@ _log = logging.getLogger(__name__)
 class Reader:
     """One reader's place in one job's log."""
 
-    def __init__(self, redis: Redis, job_id: str) -> None:
+    def __init__(self, redis: Redis, job_id: str, model: str) -> None:
         self.job_id = job_id
+        self.model = model
+        self.told_position = 0  # in the queue, as the reader was last told; 0: never
         self.seq = 0  # of the last event received, live or from the log
         self.ended = False  # whether that was the terminal one
         self.heard_at_s = asyncio.get_running_loop().time()  # when the last event was received
-        self.noticed_at_s = self.heard_at_s  # when the reader was last shown anything
+        self._shown_at_s = self.heard_at_s  # when the reader was last shown anything
         self._redis = redis
         self._newest_epoch = 0  # what an older one publishes is stale
         self._read_epoch = 0  # of the last event received: with `seq`, the place in the log
@@ -42,6 +44,15 @@ class Reader:
         self._buffered_bytes = 0
         self._behind = False
         self._wakeup = asyncio.Event()
+
+    @property
+    def waits(self) -> bool:
+        """Whether the reader was told a place in the queue and nothing since."""
+        return self.told_position > 0 and self.seq == 0
+
+    def quiet_for_s(self) -> float:
+        """Return for how many seconds the reader has been shown nothing."""
+        return asyncio.get_running_loop().time() - self._shown_at_s
 
     def offer(self, batch: Batch) -> None:
         """Take a publication if it is the next one; otherwise leave it to the log."""
@@ -60,7 +71,7 @@ class Reader:
         """Show the reader a notice, which is not in the log, unless there is something better to show."""
         if not self._buffer and not self.ended:
             self._buffer.append(notice)
-            self.noticed_at_s = asyncio.get_running_loop().time()
+            self._shown_at_s = asyncio.get_running_loop().time()
             self._wakeup.set()
 
     def fall_behind(self) -> None:
@@ -100,7 +111,7 @@ class Reader:
             self._receive(batch)
 
     def _receive(self, batch: Batch) -> None:
-        self.heard_at_s = self.noticed_at_s = asyncio.get_running_loop().time()
+        self.heard_at_s = self._shown_at_s = asyncio.get_running_loop().time()
         self._buffer += [event for event in batch.split() if event.seq > self.seq]
         self._buffered_bytes += len(batch.events)
         self._read_epoch = batch.epoch
@@ -117,9 +128,9 @@ class Relay:
         self._readers: dict[str, set[Reader]] = {}
 
     @contextmanager
-    def read(self, job_id: str) -> Iterator[Reader]:
+    def read(self, job_id: str, model: str) -> Generator[Reader]:
         """Relay a job to a new reader; opened before the job is enqueued, it sees everything live."""
-        reader = Reader(self._redis, job_id)
+        reader = Reader(self._redis, job_id, model)
         readers = self._readers.setdefault(job_id, set())
         readers.add(reader)
         try:
@@ -158,5 +169,5 @@ class Relay:
             for reader, (_, last_seq) in zip(silent, tails, strict=True):
                 if last_seq > reader.seq:
                     reader.fall_behind()
-                elif now_s - reader.noticed_at_s >= HEARTBEAT_EVERY_S:
+                elif reader.quiet_for_s() >= HEARTBEAT_EVERY_S:
                     reader.notify(HEARTBEAT)

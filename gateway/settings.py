@@ -8,7 +8,17 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, structs
 
-from shared.settings import AppSettings, DatabaseSettings, Port, RedisSettings, Seconds, SettingsError, load
+from gateway.admission.settings import QueueSettings, RateLimitSettings
+from shared.settings import (
+    AppSettings,
+    DatabaseSettings,
+    Port,
+    RedisSettings,
+    Seconds,
+    SettingsError,
+    StreamSettings,
+    load,
+)
 
 JWT_SECRET_MIN_BYTES = 32  # HS256 wants a key as long as its digest (RFC 7518, 3.2)
 
@@ -100,6 +110,9 @@ class GatewaySettings(Struct, frozen=True):
     accounts: AccountSettings
     redis: RedisSettings
     database: DatabaseSettings
+    queue: QueueSettings
+    limits: RateLimitSettings
+    streams: StreamSettings
 
 
 def read(environment: Mapping[str, str]) -> GatewaySettings:
@@ -116,6 +129,9 @@ def read(environment: Mapping[str, str]) -> GatewaySettings:
         accounts=_with_secret(load(AccountSettings, environment), production=app.app_env == "production"),
         redis=load(RedisSettings, environment),
         database=load(DatabaseSettings, environment),
+        queue=load(QueueSettings, environment),
+        limits=load(RateLimitSettings, environment),
+        streams=load(StreamSettings, environment),
     )
 
 

@@ -43,7 +43,7 @@ class Queued(Struct, frozen=True):
     job_id: str
     position: int  # 1-based, in the fair order: it may rise
     ahead: int  # position - 1
-    estimated_wait_ms: int | None  # None: no worker has been measured yet
+    estimated_wait_ms: int
 
 
 class Started(Struct, frozen=True):

@@ -49,26 +49,33 @@ class RateLimit(Protocol):
         ...
 
 
+class Place(Struct, frozen=True):
+    """Where a job stands in its model's queue."""
+
+    position: int  # 1-based, in fair order; it may rise
+    service_ms: int  # smoothed time a job of the model holds a slot; 0: none has been measured
+
+
 class Admitted(Struct, frozen=True):
     """The job is in the queue."""
 
-    position: int  # 1-based, in fair order
-    service_ms: int  # smoothed time a job holds a slot; 0: none has been measured
+    place: Place
     limits: tuple[tuple[int, int], ...]  # per rate limit: what remains, and µs until it is whole again
 
 
 class LimitReached(Struct, frozen=True):
     """Refused: a rate limit is used up; nothing was spent."""
 
-    index: int  # of the limit, in the order given
+    index: int  # of the limit that makes the caller wait longest, from 1, in the order given
     retry_after_us: int
+    limits: tuple[tuple[int, int], ...]  # as in Admitted
 
 
 class QueueFull(Struct, frozen=True):
     """Refused: as many jobs wait as may; nothing was spent."""
 
     depth: int
-    service_ms: int  # as in Admitted
+    service_ms: int  # as in Place
 
 
 class Claim(Struct, frozen=True):
@@ -82,12 +89,11 @@ class Claim(Struct, frozen=True):
     channel: str  # where the relaying gateway listens
 
 
-class JobState(Struct, frozen=True):
-    """What the job's hash says."""
+class Stopped(Struct, frozen=True):
+    """What became of a job that was to be stopped."""
 
-    status: JobStatus
-    user_id: str
     model: str
+    status: str  # `stopping` while its worker ends it, else the JobStatus it has ended with, now or before
 
 
 class JobQueue:
@@ -160,15 +166,10 @@ class JobQueue:
         ]
         reply = await self._admit(keys, arguments)
         if reply[0] == b"limited":
-            return LimitReached(index=int(reply[1]), retry_after_us=int(reply[2]))
+            return LimitReached(index=reply[1], retry_after_us=reply[2], limits=_pairs(reply[3]))
         if reply[0] == b"full":
-            return QueueFull(depth=int(reply[1]), service_ms=int(reply[2]))
-        states = [int(number) for number in reply[3]]
-        return Admitted(
-            position=int(reply[1]),
-            service_ms=int(reply[2]),
-            limits=tuple(zip(states[::2], states[1::2], strict=True)),
-        )
+            return QueueFull(depth=reply[1], service_ms=int(reply[2]))
+        return Admitted(place=Place(reply[1], int(reply[2])), limits=_pairs(reply[3]))
 
     async def claim(self, worker_id: str, free_slots: Mapping[str, int], *, limit: int) -> list[Claim]:
         """Take jobs for the free slots of each model, at most `limit` in all: first those that lost their worker."""
@@ -235,7 +236,7 @@ class JobQueue:
 
     async def stop(
         self, job_id: str, *, error: JobError, status: JobStatus, retention_ms: int, user_id: str = ""
-    ) -> str:
+    ) -> Stopped | None:
         """End a job that waits, or tell the worker that runs it to; any process may ask.
 
         Args:
@@ -246,7 +247,7 @@ class JobQueue:
             user_id: Whose job it must be; empty: anybody's.
 
         Returns:
-            `missing` (no such job, or another user's), `stopping`, or the status it has ended with.
+            What has become of the job; None: there is no such job (any more), or it is another user's.
 
         """
         keys = [
@@ -271,7 +272,8 @@ class JobQueue:
             redis_keys.RUNNING,
             redis_keys.control_channel(""),
         ]
-        return (await self._stop(keys, arguments)).decode()
+        reply = await self._stop(keys, arguments)
+        return Stopped(model=reply[0].decode(), status=reply[1].decode()) if reply else None
 
     async def overdue(self, limit: int = 100) -> list[str]:
         """Return ids of jobs that should have been claimed, or ended, by now."""
@@ -286,21 +288,21 @@ class JobQueue:
         if job_ids:
             await self._attend([redis_keys.ATTENDED], [for_ms, *job_ids])
 
-    async def positions(self, jobs: Sequence[tuple[str, str]]) -> list[int | None]:
-        """Return the 1-based place of each (model, job id) in its queue; None: it does not wait (any more)."""
+    async def places(self, jobs: Sequence[tuple[str, str]]) -> list[Place | None]:
+        """Return where each (model, job id) stands; None: it does not wait (any more)."""
         pipeline = self._redis.pipeline(transaction=False)
         for model, job_id in jobs:
             pipeline.zrank(redis_keys.WAITING + model, job_id)
-        return [None if rank is None else rank + 1 for rank in await pipeline.execute()]
+            pipeline.hget(redis_keys.PACE + model, "service_ms")
+        replies = await pipeline.execute()
+        return [
+            None if rank is None else Place(rank + 1, int(service_ms or 0))
+            for rank, service_ms in zip(replies[::2], replies[1::2], strict=True)
+        ]
 
-    async def state(self, job_id: str) -> JobState | None:
-        """Return what is known of a job; None: there is no such job (any more)."""
-        pipeline = self._redis.pipeline(transaction=False)
-        pipeline.hmget(redis_keys.JOB + job_id, ["status", "user", "model"])
-        [(status, user, model)] = await pipeline.execute()
-        if status is None or user is None or model is None:
-            return None
-        return JobState(status=JobStatus(status.decode()), user_id=user.decode(), model=model.decode())
+
+def _pairs(numbers: list[int]) -> tuple[tuple[int, int], ...]:
+    return tuple(zip(numbers[::2], numbers[1::2], strict=True))
 
 
 def _to_claim(row: list[Any]) -> Claim:

@@ -1,13 +1,12 @@
 """One job from claim to terminal event: asks Ollama and appends what it says to the token log."""
 
 import logging
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from msgspec import UNSET, Struct
 from redis.asyncio import Redis
 
-from shared.errors import AnswerTooLargeError, JobCancelledError, JobError, WorkerLostError
+from shared.errors import AnswerTooLargeError, JobError, WorkerLostError
 from shared.events import (
     TERMINAL_KINDS,
     Chunk,

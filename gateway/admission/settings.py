@@ -25,3 +25,19 @@ class QueueSettings(Struct, frozen=True):
     disconnect_grace_secs: Annotated[
         Seconds, Meta(description="A stream's job is cancelled this long after its last reader.", examples=["15"])
     ] = 15
+
+
+class RateLimitSettings(Struct, frozen=True):
+    """What a user and an address may spend."""
+
+    rate_limit_enabled: Annotated[bool, Meta(description="Whether rates are limited at all.", examples=["true"])] = True
+    rate_limit_requests_per_minute: Annotated[
+        int, Meta(ge=1, le=60_000_000, description="Requests per minute and user.", examples=["60"])
+    ] = 60
+    rate_limit_burst: Annotated[
+        int | None,
+        Meta(ge=1, le=60_000_000, description="Requests at once; unset: as many as per minute.", examples=["60"]),
+    ] = None
+    rate_limit_address_requests_per_minute: Annotated[
+        int, Meta(ge=1, le=60_000_000, description="Requests per minute and address.", examples=["600"])
+    ] = 600

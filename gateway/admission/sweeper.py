@@ -4,6 +4,7 @@ Every gateway does it; ending a job twice changes nothing, so they need not agre
 """
 
 import asyncio
+import contextlib
 import logging
 
 from redis.exceptions import RedisError
@@ -23,15 +24,23 @@ class Sweeper:
     def __init__(self, queue: JobQueue, *, retention_ms: int) -> None:
         self._queue = queue
         self._retention_ms = retention_ms
+        self._hurry = asyncio.Event()
+
+    def hurry(self) -> None:
+        """Sweep now: something has just become due."""
+        self._hurry.set()
 
     async def run(self) -> None:
         """Sweep until cancelled."""
         while True:
+            self._hurry.clear()
             try:
                 await self.sweep()
             except RedisError as error:
                 _log.warning("sweep_failed", extra={"error": str(error)})
-            await asyncio.sleep(SWEEP_EVERY_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SWEEP_EVERY_S):
+                    await self._hurry.wait()
 
     async def sweep(self) -> None:
         """End what is due now."""
@@ -42,4 +51,4 @@ class Sweeper:
 
     async def _end(self, job_id: str, error: JobError, status: JobStatus) -> None:
         outcome = await self._queue.stop(job_id, error=error, status=status, retention_ms=self._retention_ms)
-        _log.info("job_swept", extra={"job_id": job_id, "code": error.code, "outcome": outcome})
+        _log.info("job_swept", extra={"job_id": job_id, "code": error.code, "status": outcome and outcome.status})

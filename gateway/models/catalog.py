@@ -1,6 +1,7 @@
 """What this gateway knows of the workers: a copy of the registry, renewed when a worker says that it has changed."""
 
 import asyncio
+import contextlib
 import difflib
 import logging
 
@@ -70,11 +71,9 @@ class ModelCatalog:
                 await self.renew()
             except RedisError as error:
                 _log.warning("registry_unread", extra={"error": str(error)})
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(RENEW_EVERY_S):
                     await self._changed.wait()
-            except TimeoutError:
-                continue
 
     def _admit_unserved(self, model: str) -> str:
         if model in self._served or self._queue_without_workers:

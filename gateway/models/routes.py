@@ -12,4 +12,4 @@ async def list_models(catalog: Injected[ModelCatalog]) -> list[str]:
     return catalog.served()
 
 
-router = Router("/v1/models", route_handlers=[list_models], tags=["models"])
+model_routes = Router("/v1/models", route_handlers=[list_models], tags=["models"])

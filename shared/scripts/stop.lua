@@ -3,11 +3,12 @@
 -- ARGV 1 id, 2 user id (empty: whoever's), 3 code, 4 status it ends with, 5 terminal event (kind + payload, with the
 --      request id left open as %s), 6 retention ms, 7 waiting prefix, 8 delayed prefix, 9 running prefix,
 --      10 control channel prefix
--- Returns 'missing', 'stopping', or the status the job has ended with, now or before
+-- Returns nothing when there is no such job, or it is another user's; otherwise its model, and 'stopping' or the
+--      status it has ended with, now or before
 local RETRY_MS = 2000  -- a worker that dies before it obeys must not leave the job for ever
 local state = redis.call('HMGET', KEYS[1], 'status', 'user', 'model', 'epoch', 'channel', 'owner', 'request_id')
 local id, status, model, channel, owner = ARGV[1], state[1], state[3], state[5], state[6]
-if not status or (ARGV[2] ~= '' and ARGV[2] ~= state[2]) then return 'missing' end
+if not status or (ARGV[2] ~= '' and ARGV[2] ~= state[2]) then return false end
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -16,12 +17,12 @@ if status == 'running' and tonumber(redis.call('ZSCORE', ARGV[9] .. model, id) o
   redis.call('ZADD', KEYS[6], string.format('%.0f', now + RETRY_MS), id)
   redis.call('HSET', KEYS[1], 'stop', ARGV[3])
   redis.call('PUBLISH', ARGV[10] .. owner, ARGV[3] .. ' ' .. id)
-  return 'stopping'
+  return {model, 'stopping'}
 end
 
 redis.call('ZREM', KEYS[6], id)
 redis.call('ZREM', KEYS[7], id)
-if status ~= 'queued' and status ~= 'running' then return status end
+if status ~= 'queued' and status ~= 'running' then return {model, status} end
 
 local newest = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
 local seq = 1
@@ -39,4 +40,4 @@ redis.call('UNLINK', KEYS[3], KEYS[4], KEYS[5])
 redis.call('HSET', KEYS[1], 'status', ARGV[4], 'epoch', epoch)
 redis.call('PEXPIRE', KEYS[1], ARGV[6])
 redis.call('PEXPIRE', KEYS[2], ARGV[6])
-return ARGV[4]
+return {model, ARGV[4]}

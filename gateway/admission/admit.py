@@ -1,0 +1,89 @@
+"""The gate of the queue: rate limits and bounds are checked and the job is enqueued in one round trip."""
+
+import math
+
+from redis.exceptions import RedisError
+
+from gateway.admission.rate_limit import RETRY_WITHOUT_REDIS_S, Limit, LimitState, refusal, to_states
+from gateway.admission.settings import QueueSettings
+from shared.errors import QueueFullError, StoreUnavailableError
+from shared.job_queue import Admitted, JobQueue, LimitReached, Place, QueueFull
+from shared.jobs import Job
+
+UNMEASURED_SERVICE_MS = 10_000  # what a job is taken to need as long as none of its model has ended
+
+
+class Gate:
+    """Admits jobs of all surfaces.
+
+    Args:
+        queue: Where admitted jobs wait.
+        settings: The queue's bounds.
+        retention_ms: How long a job's log outlives it.
+
+    """
+
+    def __init__(self, queue: JobQueue, settings: QueueSettings, *, retention_ms: int) -> None:
+        self._queue = queue
+        self._settings = settings
+        self._retention_ms = retention_ms
+
+    async def admit(
+        self,
+        job: Job,
+        *,
+        limits: tuple[Limit, ...],
+        channel: str,
+        slots: int,
+        queue_timeout_ms: int,
+        unattended_ms: int,
+    ) -> tuple[Place, tuple[LimitState, ...]]:
+        """Enqueue a job, or refuse it and change nothing.
+
+        Args:
+            job: What is to be done.
+            limits: What the request spends.
+            channel: Where this gateway listens.
+            slots: Jobs of the model that can run at once, over all workers.
+            queue_timeout_ms: See `JobQueue.admit`.
+            unattended_ms: See `JobQueue.admit`.
+
+        Returns:
+            The job's place in the queue, and the limits as they are now.
+
+        Raises:
+            RateLimitedError: A rate limit is used up.
+            QueueFullError: As many jobs wait for the model as may.
+            StoreUnavailableError: Redis is out of reach, or full.
+
+        """
+        try:
+            verdict = await self._queue.admit(
+                job,
+                channel=channel,
+                limits=limits,
+                max_depth=self._settings.queue_max_depth,
+                queue_timeout_ms=queue_timeout_ms,
+                unattended_ms=unattended_ms,
+                retention_ms=self._retention_ms,
+            )
+        except RedisError as error:
+            raise StoreUnavailableError(
+                "The queue is out of reach just now.", retry_after_s=RETRY_WITHOUT_REDIS_S
+            ) from error
+        match verdict:
+            case Admitted():
+                return verdict.place, to_states(limits, list(verdict.limits))
+            case LimitReached():
+                states = to_states(limits, list(verdict.limits))
+                raise refusal(states[verdict.index - 1], retry_after_us=verdict.retry_after_us)
+            case QueueFull():
+                raise QueueFullError(
+                    f"{verdict.depth} jobs wait for this model already.",
+                    retry_after_s=max(1, math.ceil(wait_ms(1, verdict.service_ms, slots) / 1000)),
+                )
+
+
+def wait_ms(ahead: int, service_ms: int, slots: int) -> int:
+    """Estimate how long `ahead` jobs take to leave the queue, from the measured drain rate."""
+    return ahead * (service_ms or UNMEASURED_SERVICE_MS) // max(1, slots)

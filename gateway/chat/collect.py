@@ -1,0 +1,66 @@
+"""Waits for a whole answer, for clients that do not stream."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import msgspec
+from litestar.types import Receive
+from msgspec import Struct
+
+from gateway.relay import Reader
+from shared.errors import JobCancelledError
+from shared.events import ErrorBody, EventKind
+
+_errors = msgspec.json.Decoder(ErrorBody)
+
+
+class Answer(Struct, frozen=True):
+    """How a job ended: the chunks as one JSON array, or the error shape."""
+
+    body: bytes
+    error_code: str | None  # None: the whole answer is there
+
+
+async def collect(reader: Reader, receive: Receive) -> Answer:
+    """Wait for the end of a job.
+
+    Raises:
+        JobCancelledError: The client has gone.
+
+    """
+    chunks: list[bytes] = []
+    async with _until_disconnect(receive):
+        async for events in reader.events():
+            for _, kind, payload in events:
+                if kind in (EventKind.CHUNK.value, EventKind.DONE.value):
+                    chunks.append(payload)
+                elif kind == EventKind.ERROR.value:
+                    return Answer(payload, _errors.decode(payload).error.code)
+    return Answer(b"[" + b",".join(chunks) + b"]", None)
+
+
+@asynccontextmanager
+async def _until_disconnect(receive: Receive) -> AsyncGenerator[None]:
+    """End what runs inside when the client goes away.
+
+    Raises:
+        JobCancelledError: It has.
+
+    """
+    scope = asyncio.timeout(None)
+
+    async def watch() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        scope.reschedule(asyncio.get_running_loop().time())
+
+    try:
+        async with scope:
+            watcher = asyncio.create_task(watch())
+            try:
+                yield
+            finally:
+                watcher.cancel()
+    except TimeoutError:
+        raise JobCancelledError("The client has gone.") from None

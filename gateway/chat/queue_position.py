@@ -1,0 +1,65 @@
+"""Tells waiting readers how they get on in the queue."""
+
+import asyncio
+import logging
+
+from redis.exceptions import RedisError
+
+from gateway.admission.admit import wait_ms
+from gateway.models.catalog import ModelCatalog
+from gateway.relay import Reader, Relay
+from shared.events import Event, EventKind, Queued, encode_payload
+from shared.job_queue import JobQueue, Place
+
+LOOK_EVERY_S = 1.0
+NEAR_POSITION = 20  # up to here every change is told
+FAR_EVERY_S = 10.0  # beyond, only changes of a tenth, and at most this often
+FAR_CHANGE = 0.1
+
+_log = logging.getLogger(__name__)
+
+
+def queued_notice(job_id: str, place: Place, *, slots: int) -> Event:
+    """Return the `queued` event for a place in the queue."""
+    ahead = place.position - 1
+    payload = Queued(
+        job_id=job_id,
+        position=place.position,
+        ahead=ahead,
+        estimated_wait_ms=wait_ms(ahead, place.service_ms, slots),
+    )
+    return Event(0, EventKind.QUEUED.value, encode_payload(payload))
+
+
+class QueuePositions:
+    """Looks up the places of all waiting readers of this process in one pipeline a second."""
+
+    def __init__(self, queue: JobQueue, relay: Relay, catalog: ModelCatalog) -> None:
+        self._queue = queue
+        self._relay = relay
+        self._catalog = catalog
+
+    async def run(self) -> None:
+        """Tell until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            waiting = [reader for reader in self._relay.readers() if reader.waits]
+            if not waiting:
+                continue
+            try:
+                places = await self._queue.places([(reader.model, reader.job_id) for reader in waiting])
+            except RedisError as error:
+                _log.warning("positions_unread", extra={"error": str(error)})
+                continue
+            for reader, place in zip(waiting, places, strict=True):
+                if place is not None and _is_news(reader, place.position):
+                    reader.told_position = place.position
+                    slots = self._catalog.registry.slots(reader.model)
+                    reader.notify(queued_notice(reader.job_id, place, slots=slots))
+
+
+def _is_news(reader: Reader, position: int) -> bool:
+    change = abs(position - reader.told_position)
+    if position <= NEAR_POSITION:
+        return change > 0
+    return change >= reader.told_position * FAR_CHANGE and reader.quiet_for_s() >= FAR_EVERY_S

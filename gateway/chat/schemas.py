@@ -1,0 +1,89 @@
+"""What a client may ask of a chat. Unknown fields are refused; ranges are Ollama's, or what harms nobody else."""
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+Unit = Annotated[float, Meta(ge=0, le=1)]
+Penalty = Annotated[float, Meta(ge=-2, le=2)]
+Text = Annotated[str, Meta(max_length=8 * 1024 * 1024)]
+ModelName = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")]
+
+
+class Options(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Ollama's options that a tenant may set; those that steer the machine itself are the operator's."""
+
+    temperature: Annotated[float, Meta(ge=0, le=5)] | None = None
+    top_k: Annotated[int, Meta(ge=0, le=10_000)] | None = None
+    top_p: Unit | None = None
+    min_p: Unit | None = None
+    typical_p: Unit | None = None
+    seed: Annotated[int, Meta(ge=-(2**31), le=2**53)] | None = None
+    num_predict: Annotated[int, Meta(ge=-2, le=1_000_000)] | None = None
+    num_ctx: Annotated[int, Meta(ge=1, le=1_048_576)] | None = None
+    num_keep: Annotated[int, Meta(ge=-1, le=1_048_576)] | None = None
+    repeat_last_n: Annotated[int, Meta(ge=-1, le=1_048_576)] | None = None
+    repeat_penalty: Annotated[float, Meta(ge=0, le=10)] | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    stop: Annotated[list[Annotated[str, Meta(max_length=1024)]], Meta(max_length=16)] | None = None
+
+
+class FunctionCall(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A call of a function that the model made earlier in the chat."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=256)]
+    arguments: dict[str, Any]
+    index: int | None = None
+
+
+class ToolCall(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A function call as Ollama wraps it."""
+
+    function: FunctionCall
+    id: Annotated[str, Meta(max_length=256)] | None = None
+
+
+class Message(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One message of a chat."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: Text
+    thinking: Text | None = None
+    images: Annotated[list[str], Meta(max_length=32)] | None = None  # base64
+    tool_calls: Annotated[list[ToolCall], Meta(max_length=128)] | None = None
+    tool_name: Annotated[str, Meta(max_length=256)] | None = None
+
+
+class ChatRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of `POST /v1/chat` and `POST /v1/chat/stream`."""
+
+    model: ModelName
+    messages: Annotated[list[Message], Meta(min_length=1, max_length=4096)]
+    options: Options | None = None
+    format: Literal["json"] | dict[str, Any] | None = None
+    tools: Annotated[list[dict[str, Any]], Meta(max_length=512)] | None = None
+    think: bool | Literal["low", "medium", "high"] | None = None
+    keep_alive: str | int | None = None  # understood and without effect: tenants do not steer the GPU
+    timeout_ms: Annotated[int, Meta(ge=1, le=86_400_000)] | None = None  # from `started`
+    queue_timeout_ms: Annotated[int, Meta(ge=1, le=86_400_000)] | None = None  # from admission
+
+
+class OllamaChat(Struct, frozen=True, omit_defaults=True):
+    """The body of Ollama's `POST /api/chat`."""
+
+    model: str
+    messages: list[Message]
+    stream: Literal[True]
+    options: Options | None = None
+    format: Literal["json"] | dict[str, Any] | None = None
+    tools: list[dict[str, Any]] | None = None
+    think: bool | Literal["low", "medium", "high"] | None = None
+
+
+class JobAnswer(Struct, frozen=True):
+    """What is told of a job outside of its stream."""
+
+    id: str
+    status: str  # shared.jobs.JobStatus, or `stopping`
+    model: str
