@@ -20,6 +20,7 @@ from shared.jobs import JobStatus
 from shared.token_log import FencedError, read_after
 from worker.job_in_hand import JobInHand, JobInterruptedError
 from worker.ollama import Ollama, Reply
+from worker.settings import OllamaSettings
 
 MAX_FAILURES = 3  # a job that has cost so many workers their life or their answer is not tried again
 
@@ -32,7 +33,7 @@ class Author(Struct, frozen=True):
     worker_name: str  # as clients see it
     ollama: Ollama
     redis: Redis
-    max_answer_bytes: int
+    settings: OllamaSettings
 
 
 async def generate_reply(author: Author, job: JobInHand) -> JobStatus | None:
@@ -70,7 +71,7 @@ async def _write_reply(author: Author, job: JobInHand) -> JobStatus:
         return job.end_with(error)
     except FencedError:
         raise
-    except Exception:
+    except Exception:  # noqa: BLE001  a bug must end the job, not hang its reader
         _log.exception("job_crashed")
         return job.end_with(JobError("The worker failed."))
     return JobStatus.COMPLETED
@@ -100,7 +101,7 @@ async def _ask(author: Author, job: JobInHand) -> None:
     claim, first_token_ms = job.claim, None
     started = Started(job_id=claim.job.id, worker=author.worker_name, attempt=claim.failures + 1)
     job.log.append(EventKind.STARTED.value, encode_payload(started))
-    async with aclosing(_replies(author, claim.job)) as batches:
+    async with aclosing(author.ollama.chat(claim.job.request)) as batches:
         async for replies in batches:
             for reply in replies:
                 first_token_ms = job.age_ms() if first_token_ms is None else first_token_ms
@@ -109,8 +110,8 @@ async def _ask(author: Author, job: JobInHand) -> None:
                     return
                 job.log.append(EventKind.CHUNK.value, _chunk(job, reply))
                 job.sent_text = True
-            if job.log.size_bytes > author.max_answer_bytes:
-                raise AnswerTooLargeError(f"The answer is longer than {author.max_answer_bytes} bytes.")
+            if job.log.size_bytes > author.settings.max_answer_bytes:
+                raise AnswerTooLargeError(f"The answer is longer than {author.settings.max_answer_bytes} bytes.")
             await job.log.room()
 
 

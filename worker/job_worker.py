@@ -19,6 +19,7 @@ from arq.worker import Worker, func
 from redis.exceptions import RedisError
 from shared.log import bound
 
+from shared import ids
 from shared.errors import JobError
 from shared.job_queue import FUNCTION_NAME, Claim, JobQueue
 from shared.jobs import JobStatus
@@ -138,7 +139,7 @@ class JobWorker(Worker):
         await self.sem.acquire()
         self.job_counter += 1
         with bound(request_id=claim.job.request_id, job_id=job_id):
-            task = self.loop.create_task(self.run_job(job_id, 0))
+            task = self.loop.create_task(self.run_job(job_id, ids.created_ms(job_id)))
         self.tasks[job_id] = task
         task.add_done_callback(lambda done: self._ended(job_id, model, done))
 
@@ -171,8 +172,13 @@ class JobWorker(Worker):
 
     async def _settle(self, job: JobInHand) -> None:
         if job.outcome is None:
-            await self._queue.requeue(job.claim, failed=False)
+            put_back = await self._queue.requeue(job.claim, failed=False)
+            _log.info("job_put_back" if put_back else "job_lost", extra={"attempt": job.claim.failures + 1})
             return
+        _log.info(
+            "job_ended",
+            extra={"status": job.outcome, "model": job.claim.job.model, "held_ms": job.age_ms()},
+        )
         await self._queue.finish(
             job.claim,
             job.outcome,
