@@ -4,11 +4,12 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from sqlalchemy import URL, make_url, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from shared.errors import StoreUnavailableError
+from shared.settings import SettingsError
 
 CONNECT_TIMEOUT_S = 5.0
 POOL_TIMEOUT_S = 5.0  # waiting for a connection of the pool; longer only piles up requests
@@ -20,6 +21,8 @@ IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000
 RETRY_AFTER_S = 2.0
 
 _DRIVER = "postgresql+asyncpg"
+_PARAMETERS = {"host", "port", "ssl", "sslmode"}
+_EXAMPLE = "DATABASE_URL=postgresql://deepersensor:secret@127.0.0.1:5432/deepersensor?sslmode=require"
 _OUT_OF_REACH_SQLSTATES = ("08", "53", "57")  # connection, resources, operator intervention (57014: our own deadline)
 
 
@@ -89,12 +92,19 @@ def asyncpg_url(database_url: str) -> URL:
     """Return `postgres://`, `postgresql://` or `postgresql+asyncpg://` as the URL of the driver we use.
 
     libpq's `sslmode` becomes asyncpg's `ssl`; a unix socket is named as `?host=/directory`, as in libpq.
+
+    Raises:
+        SettingsError: It is not such a URL, or has a parameter that would be ignored.
+
     """
-    url = make_url(database_url).set(drivername=_DRIVER)
+    try:
+        url = make_url(database_url).set(drivername=_DRIVER)
+    except (ArgumentError, ValueError):
+        raise SettingsError(f"DATABASE_URL is wrong: it is no URL. Example: {_EXAMPLE}") from None
+    if unknown := url.query.keys() - _PARAMETERS:
+        raise SettingsError(f"DATABASE_URL is wrong: parameter `{min(unknown)}` is not known. Example: {_EXAMPLE}")
     sslmode = url.query.get("sslmode")
-    if sslmode is None:
-        return url
-    return url.difference_update_query(["sslmode"]).update_query_dict({"ssl": sslmode})
+    return url.difference_update_query(["sslmode"]).update_query_dict({"ssl": sslmode}) if sslmode else url
 
 
 def _is_out_of_reach(error: DBAPIError) -> bool:

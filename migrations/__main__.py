@@ -1,0 +1,29 @@
+"""Brings the schema up to date as a step of its own: `python -m migrations`."""
+
+import asyncio
+import sys
+
+from migrations.upgrade import MigrationError, upgrade
+from shared.settings import DatabaseSettings, SettingsError, load, read_environment
+
+EXIT_FAILED = 1
+EXIT_WRONG_SETTINGS = 2
+
+
+def main() -> int:
+    """Migrate, say in one line how it went, and return the exit code."""
+    try:
+        settings = load(DatabaseSettings, read_environment())
+        revision = asyncio.run(upgrade(settings.database_url))
+    except SettingsError as error:
+        print(error, file=sys.stderr)  # noqa: T201  a command
+        return EXIT_WRONG_SETTINGS
+    except MigrationError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return EXIT_FAILED
+    print(f"The schema is at revision {revision}.")  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

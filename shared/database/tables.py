@@ -1,0 +1,58 @@
+"""The tables as SQLAlchemy sees them; the migrations bring PostgreSQL to the same, which a test checks."""
+
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "fk": "%(table_name)s_%(column_0_name)s_fkey",
+        "uq": "%(table_name)s_%(column_0_name)s_key",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+    }
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Uuid(as_uuid=False), primary_key=True),
+    Column("email", Text, nullable=False, unique=True),  # lower case: gateway/accounts/schemas.py normalises
+    Column("password_hash", Text, nullable=False),  # Argon2id with its parameters, as argon2-cffi writes it
+    Column("role", Text, CheckConstraint("role IN ('user', 'admin')", name="role"), nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    Column("disabled_at", DateTime(timezone=True)),  # since when nothing is let in any more; NULL: in good standing
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Uuid(as_uuid=False), primary_key=True),
+    Column("user_id", Uuid(as_uuid=False), ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("status", Text, nullable=False),  # how it ended
+    Column("error_code", Text),
+    Column("prompt_tokens", Integer, nullable=False),
+    Column("completion_tokens", Integer, nullable=False),
+    Column("queue_ms", Integer, nullable=False),
+    Column("first_token_ms", Integer),  # NULL: nothing was answered
+    Column("total_ms", Integer, nullable=False),
+    Column("attempts", SmallInteger, nullable=False),
+    Column("worker", Text),  # NULL: no worker ever had it
+    Column("request_id", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("finished_at", DateTime(timezone=True), nullable=False),
+    Index("jobs_user_id_created_at_idx", "user_id", "created_at"),
+)

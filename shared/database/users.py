@@ -1,0 +1,77 @@
+"""The table `users`: who may use the gateway."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import Row, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.database.tables import users
+from shared.errors import EmailTakenError
+from shared.ids import new_id
+
+
+class Role(StrEnum):
+    """What a user may do."""
+
+    USER = "user"  # everything with their own things
+    ADMIN = "admin"  # and see and steer everybody's
+
+
+class User(Struct, frozen=True):
+    """One row."""
+
+    id: str
+    email: str  # lower case
+    password_hash: str  # Argon2id
+    role: Role
+    created_at: datetime
+    disabled_at: datetime | None  # since when nothing is let in any more; None: in good standing
+
+
+async def create(connection: AsyncConnection, *, email: str, password_hash: str, role: Role) -> User:
+    """Insert a user and return it.
+
+    Raises:
+        EmailTakenError: There is one with this address.
+
+    """
+    statement = (
+        insert(users)
+        .values(id=new_id(), email=email, password_hash=password_hash, role=role)
+        .on_conflict_do_nothing(index_elements=[users.c.email])
+        .returning(users)
+    )
+    row = (await connection.execute(statement)).one_or_none()
+    if row is None:
+        raise EmailTakenError("There is an account with this e-mail address.", param="email")
+    return _to_user(row)
+
+
+async def find(connection: AsyncConnection, user_id: str) -> User | None:
+    """Return the user with this id, also a disabled one; None: there is none."""
+    rows = await connection.execute(select(users).where(users.c.id == user_id))
+    row = rows.one_or_none()
+    return None if row is None else _to_user(row)
+
+
+async def find_by_email(connection: AsyncConnection, email: str) -> User | None:
+    """Return the user with this address in lower case, also a disabled one; None: there is none."""
+    rows = await connection.execute(select(users).where(users.c.email == email))
+    row = rows.one_or_none()
+    return None if row is None else _to_user(row)
+
+
+async def replace_password_hash(connection: AsyncConnection, user_id: str, *, old: str, new: str) -> None:
+    """Store a new hash, unless the password was changed since `old` was read."""
+    await connection.execute(
+        update(users).where(users.c.id == user_id, users.c.password_hash == old).values(password_hash=new)
+    )
+
+
+def _to_user(row: Row[Any]) -> User:
+    return msgspec.convert(row, User, from_attributes=True)
