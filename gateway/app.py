@@ -4,6 +4,7 @@ from litestar import Litestar
 from litestar.datastructures import State
 from litestar.types import ASGIApp
 
+from gateway.accounts.routes import account_routes
 from gateway.chat.routes import chat_routes
 from gateway.dependencies import provide_state
 from gateway.error_responses import EXCEPTION_HANDLERS
@@ -22,7 +23,7 @@ def create_app(settings: GatewaySettings) -> ASGIApp:
 def create_routes(settings: GatewaySettings) -> Litestar:
     """Return what `create_app` wraps: routing, dependencies and error answers."""
     return Litestar(
-        route_handlers=[health_routes, model_routes, chat_routes],
+        route_handlers=[health_routes, account_routes, model_routes, chat_routes],
         dependencies=provide_state(),
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=[lifespan],

@@ -13,10 +13,13 @@ from litestar.params import SkipValidation
 from msgspec import Struct, structs
 from redis.asyncio import Redis
 
+from gateway.accounts.registration import Registration
+from gateway.accounts.sessions import Sessions
 from gateway.chat.cancel import Canceller
 from gateway.chat.submit import ChatDesk
 from gateway.client_address import ClientAddress
 from gateway.models.catalog import ModelCatalog
+from gateway.principal import Authenticator
 from gateway.settings import GatewaySettings
 from shared.clock import Clock
 from shared.database.engine import Database
@@ -35,6 +38,9 @@ class GatewayState(Struct, frozen=True):
     redis: Redis
     database: Database
     client_address: ClientAddress
+    authenticator: Authenticator
+    registration: Registration
+    sessions: Sessions
     catalog: ModelCatalog
     chats: ChatDesk
     canceller: Canceller

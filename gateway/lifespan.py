@@ -13,6 +13,12 @@ from litestar import Litestar
 from msgspec import structs
 from redis.asyncio import Redis
 
+from gateway.accounts.access_tokens import AccessTokens
+from gateway.accounts.authenticate import TokenAuthenticator
+from gateway.accounts.identities import Identities
+from gateway.accounts.passwords import Passwords
+from gateway.accounts.registration import Registration
+from gateway.accounts.sessions import Sessions
 from gateway.admission.admit import Gate
 from gateway.admission.attendance import Attendance
 from gateway.admission.policy import LimitPolicy
@@ -24,6 +30,7 @@ from gateway.chat.submit import ChatDesk
 from gateway.client_address import ClientAddress
 from gateway.dependencies import GatewayState
 from gateway.models.catalog import ModelCatalog
+from gateway.principal import Limits
 from gateway.relay import Relay
 from gateway.request_body import JsonBody
 from gateway.settings import GatewaySettings
@@ -39,6 +46,7 @@ async def open_state(settings: GatewaySettings) -> AsyncGenerator[GatewayState]:
     """Yield the state of a gateway process; everything in it is closed at the end."""
     retention_ms = settings.streams.stream_retention_secs * 1000
     client_address = ClientAddress(settings.server.trusted_proxy_ips)
+    clock = SystemClock()
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(redis_client.connect(settings.redis.redis_url, role="gateway"))
         listening = await stack.enter_async_context(
@@ -63,12 +71,23 @@ async def open_state(settings: GatewaySettings) -> AsyncGenerator[GatewayState]:
                 QueuePositions(queue, relay, catalog).run(),
             )
         )
+        passwords = Passwords(min_length=settings.accounts.password_min_length)
+        tokens = AccessTokens(
+            secret=settings.accounts.jwt_secret,
+            issuer=settings.accounts.jwt_issuer,
+            ttl_s=settings.accounts.jwt_access_ttl_secs,
+            clock=clock,
+        )
+        identities = Identities(database=database, clock=clock, limits=Limits.of(settings.limits))
         yield GatewayState(
             settings=settings,
-            clock=SystemClock(),
+            clock=clock,
             redis=redis,
             database=database,
             client_address=client_address,
+            authenticator=TokenAuthenticator(tokens=tokens, identities=identities, clock=clock),
+            registration=Registration(mode=settings.accounts.signup_mode, database=database, passwords=passwords),
+            sessions=Sessions(database=database, passwords=passwords, tokens=tokens),
             catalog=catalog,
             chats=ChatDesk(
                 relay=relay,
@@ -77,11 +96,7 @@ async def open_state(settings: GatewaySettings) -> AsyncGenerator[GatewayState]:
                 attendance=attendance,
                 limits=LimitPolicy(settings.limits),
                 client_address=client_address,
-                body=JsonBody(
-                    ChatRequest,
-                    max_bytes=settings.server.max_chat_request_size_bytes,
-                    read_timeout_s=settings.server.server_read_timeout_secs,
-                ),
+                body=JsonBody(ChatRequest, may_carry_images=True),
                 settings=settings.queue,
             ),
             canceller=Canceller(queue, retention_ms=retention_ms),

@@ -1,29 +1,28 @@
 """Who makes a request. Behind this point nothing sees a credential."""
 
-from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, Self
 
 from litestar import Request
 from litestar.datastructures import State
 from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import Struct
 
+from gateway.admission.settings import RateLimitSettings
+from shared.database.users import Role
 from shared.errors import UnauthenticatedError
 
 _SCHEME = b"bearer "
 
 
-class Role(StrEnum):
-    """What a user may do."""
+class Limits(Struct, frozen=True):
+    """What a user may take."""
 
-    USER = "user"  # everything with their own things
-    ADMIN = "admin"  # and see and steer everybody's
+    requests_per_minute: int | None  # None: as many as they like
 
-
-class Credential(StrEnum):
-    """What a user has shown to be let in."""
-
-    ACCESS_TOKEN = "access_token"  # noqa: S105  the kind, not a secret
+    @classmethod
+    def of(cls, settings: RateLimitSettings) -> Self:
+        """Return the limits of a user for whom nothing else is said."""
+        return cls(settings.rate_limit_requests_per_minute if settings.rate_limit_enabled else None)
 
 
 class Principal(Struct, frozen=True):
@@ -31,7 +30,7 @@ class Principal(Struct, frozen=True):
 
     user_id: str
     role: Role
-    credential: Credential
+    limits: Limits
 
 
 AuthenticatedRequest = Request[Principal, None, State]

@@ -11,6 +11,7 @@ from litestar import Request
 from msgspec import DecodeError, Raw, ValidationError
 from msgspec.json import Decoder
 
+from gateway.settings import ServerSettings
 from shared.errors import (
     BodyTooLargeError,
     InvalidRequestError,
@@ -30,18 +31,25 @@ _LONE_SURROGATE = re.compile(
     rb"(?<!\\)(?:\\\\)*\\u(?:d[89ab][0-9a-f]{2}(?!\\ud[c-f])|(?<!\\ud[89ab][0-9a-f]{2}\\u)d[c-f])", re.IGNORECASE
 )
 _FAULT = re.compile(r"(?P<what>.*?)(?: - at `(?:key in )?\$\.?(?P<where>.*)`)?", re.DOTALL)
+_PATTERN = re.compile(r"matching regex .*", re.DOTALL)
 _FIELD = re.compile(r"Object (?:contains unknown|missing required) field `(?P<name>.*)`", re.DOTALL)
 
 _syntax = Decoder(Raw)
 
 
 class JsonBody(Generic[Body]):
-    """Reads the body of one kind of request as `Body`; made once, at start."""
+    """Reads the body of one kind of request as `Body`; made once per type.
 
-    def __init__(self, kind: type[Body], *, max_bytes: int, read_timeout_s: float) -> None:
+    Args:
+        kind: A Struct, with `forbid_unknown_fields` on `/v1`.
+        may_carry_images: Then `MAX_CHAT_REQUEST_SIZE_BYTES` is the limit instead of `MAX_REQUEST_SIZE_BYTES`.
+
+    """
+
+    def __init__(self, kind: type[Body], *, may_carry_images: bool = False) -> None:
+        self.kind = kind
         self._decoder = Decoder(kind)
-        self._max_bytes = max_bytes
-        self._read_timeout_s = read_timeout_s
+        self._may_carry_images = may_carry_images
 
     async def read(self, request: AnyRequest) -> Body:
         """Return the request's body.
@@ -55,30 +63,16 @@ class JsonBody(Generic[Body]):
 
         """
         _check_media_type(request)
-        return decode(self._decoder, await self._receive(request))
-
-    async def _receive(self, request: AnyRequest) -> bytes:
-        if int(request.headers.get("content-length", 0)) > self._max_bytes:  # digits only: the server checks that
-            raise self._too_large()
-        chunks: list[bytes] = []
-        size = 0
+        server: ServerSettings = request.app.state.settings.server
+        max_bytes = server.max_chat_request_size_bytes if self._may_carry_images else server.max_request_size_bytes
+        if int(request.headers.get("content-length", 0)) > max_bytes:  # digits only: the server checks that
+            raise _too_large(max_bytes)
         try:
-            async with asyncio.timeout(self._read_timeout_s):
-                while True:
-                    message = await request.receive()
-                    if message["type"] != "http.request":  # the client has gone
-                        raise MalformedBodyError("The connection ended before the body did.")
-                    chunks.append(message["body"])
-                    size += len(message["body"])
-                    if size > self._max_bytes:
-                        raise self._too_large()
-                    if not message["more_body"]:
-                        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            async with asyncio.timeout(server.server_read_timeout_secs):
+                body = await _receive(request, max_bytes)
         except TimeoutError:
-            raise RequestTimeoutError(f"The body did not arrive within {self._read_timeout_s:g} s.") from None
-
-    def _too_large(self) -> BodyTooLargeError:
-        return BodyTooLargeError(f"The body is larger than {self._max_bytes} bytes.")
+            raise RequestTimeoutError(f"The body did not arrive within {server.server_read_timeout_secs} s.") from None
+        return decode(self._decoder, body)
 
 
 def decode(decoder: Decoder[Body], body: bytes) -> Body:
@@ -96,6 +90,25 @@ def decode(decoder: Decoder[Body], body: bytes) -> Body:
     if b"\\u0000" in body and _NUL_ESCAPE.search(body):
         raise InvalidRequestError("Text must not contain the NUL character.")
     return value
+
+
+async def _receive(request: AnyRequest, max_bytes: int) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await request.receive()
+        if message["type"] != "http.request":
+            raise MalformedBodyError("The connection ended before the body did.")
+        chunks.append(message["body"])
+        size += len(message["body"])
+        if size > max_bytes:
+            raise _too_large(max_bytes)
+        if not message["more_body"]:
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _too_large(max_bytes: int) -> BodyTooLargeError:
+    return BodyTooLargeError(f"The body is larger than {max_bytes} bytes.")
 
 
 def _check_media_type(request: AnyRequest) -> None:
@@ -129,4 +142,5 @@ def _invalid(fault: str) -> InvalidRequestError:
     what, where = (parts["what"], parts["where"] or "") if parts else (fault, "")
     if field := _FIELD.fullmatch(what):
         where = f"{where}.{field['name']}" if where else field["name"]
+    what = _PATTERN.sub("of the documented form", what)
     return InvalidRequestError(f"{what[:MAX_FAULT_CHARS]}.", param=where[:MAX_FAULT_CHARS] or None)

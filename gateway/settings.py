@@ -1,14 +1,14 @@
-"""The gateway's settings: one frozen group for the server, one for accounts, and the groups shared by all roles."""
+"""The gateway's settings: the server's own group, each feature's, and those shared by all roles."""
 
-import logging
-import secrets
 from collections.abc import Mapping
 from ipaddress import ip_network
-from typing import Annotated, Literal
+from typing import Annotated
 
-from msgspec import Meta, Struct, structs
+from msgspec import Meta, Struct
 
+from gateway.accounts.settings import AccountSettings
 from gateway.admission.settings import QueueSettings, RateLimitSettings
+from shared.database.engine import asyncpg_url
 from shared.settings import (
     AppSettings,
     DatabaseSettings,
@@ -19,10 +19,6 @@ from shared.settings import (
     StreamSettings,
     load,
 )
-
-JWT_SECRET_MIN_BYTES = 32  # HS256 wants a key as long as its digest (RFC 7518, 3.2)
-
-logger = logging.getLogger(__name__)
 
 
 class ServerSettings(Struct, frozen=True):
@@ -78,30 +74,6 @@ class ServerSettings(Struct, frozen=True):
         return self.app_public_url.rstrip("/") or f"http://{self.app_host}:{self.app_port}"
 
 
-class AccountSettings(Struct, frozen=True):
-    """Who may sign up, and how their tokens are signed."""
-
-    jwt_secret: Annotated[
-        str,
-        Meta(
-            description="Signs access tokens; at least 32 bytes, the same for all gateways.",
-            examples=["$(openssl rand -hex 32)"],
-        ),
-    ] = ""
-    jwt_issuer: Annotated[str, Meta(min_length=1, description="`iss` of access tokens.", examples=["deepersensor"])] = (
-        "deepersensor"
-    )
-    jwt_access_ttl_secs: Annotated[
-        int, Meta(ge=60, le=86_400, description="An access token is valid this long.", examples=["3600"])
-    ] = 3600
-    signup_mode: Annotated[
-        Literal["open", "closed"], Meta(description="Whether anybody may sign up.", examples=["closed"])
-    ] = "open"
-    password_min_length: Annotated[
-        int, Meta(ge=8, le=128, description="Shortest password in characters (NIST SP 800-63B-4).", examples=["15"])
-    ] = 15
-
-
 class GatewaySettings(Struct, frozen=True):
     """All that a gateway process is told from outside."""
 
@@ -114,6 +86,12 @@ class GatewaySettings(Struct, frozen=True):
     limits: RateLimitSettings
     streams: StreamSettings
 
+    @property
+    def migrates_on_start(self) -> bool:
+        """`MIGRATE_ON_START`, or whether this is not production."""
+        wanted = self.database.migrate_on_start
+        return self.app.app_env != "production" if wanted is None else wanted
+
 
 def read(environment: Mapping[str, str]) -> GatewaySettings:
     """Fill every group from `environment`.
@@ -123,12 +101,14 @@ def read(environment: Mapping[str, str]) -> GatewaySettings:
 
     """
     app = load(AppSettings, environment)
+    database = load(DatabaseSettings, environment)
+    asyncpg_url(database.database_url)
     return GatewaySettings(
         app=app,
         server=_checked_networks(load(ServerSettings, environment)),
-        accounts=_with_secret(load(AccountSettings, environment), production=app.app_env == "production"),
+        accounts=load(AccountSettings, environment).with_strong_secret(production=app.app_env == "production"),
         redis=load(RedisSettings, environment),
-        database=load(DatabaseSettings, environment),
+        database=database,
         queue=load(QueueSettings, environment),
         limits=load(RateLimitSettings, environment),
         streams=load(StreamSettings, environment),
@@ -144,14 +124,3 @@ def _checked_networks(server: ServerSettings) -> ServerSettings:
                 f"TRUSTED_PROXY_IPS is wrong: {error}. Example: TRUSTED_PROXY_IPS=10.0.0.0/8,127.0.0.1"
             ) from None
     return server
-
-
-def _with_secret(accounts: AccountSettings, *, production: bool) -> AccountSettings:
-    size = len(accounts.jwt_secret.encode())
-    if size >= JWT_SECRET_MIN_BYTES:
-        return accounts
-    if production or size:
-        fault = f"has {size} bytes, needs at least {JWT_SECRET_MIN_BYTES}" if size else "is not set"
-        raise SettingsError(f"JWT_SECRET {fault}. Example: JWT_SECRET=$(openssl rand -hex 32)")
-    logger.warning("JWT_SECRET is not set: tokens are valid in this process only, until it ends")
-    return structs.replace(accounts, jwt_secret=secrets.token_urlsafe(JWT_SECRET_MIN_BYTES))

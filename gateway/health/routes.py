@@ -46,13 +46,13 @@ class Readiness(Struct, frozen=True):
     live_workers: int
 
 
-@get("/health")
+@get("/", summary="Show that this process serves")
 async def show_health(settings: Injected[GatewaySettings]) -> Health:
     """Answer as long as the process can."""
     return Health(status="ok", name=settings.app.app_name, git_sha=settings.app.git_sha)
 
 
-@get("/health/ready")
+@get("/ready", summary="Show whether requests should come here")
 async def show_readiness(
     redis: Injected[Redis], database: Injected[Database], clock: Injected[Clock]
 ) -> Response[Readiness]:
@@ -97,4 +97,4 @@ def _answered(started_s: float, clock: Clock) -> Check:
     return Check(ok=True, latency_ms=round((clock.monotonic_s() - started_s) * 1000, 3))
 
 
-health_routes = Router("/", route_handlers=[show_health, show_readiness])
+health_routes = Router("/health", route_handlers=[show_health, show_readiness], tags=["operators"])

@@ -1,0 +1,53 @@
+"""Who may sign up, and how their tokens are signed."""
+
+import logging
+import secrets
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, structs
+
+from shared.settings import SettingsError
+
+JWT_SECRET_MIN_BYTES = 32  # HS256 wants a key as long as its digest (RFC 7518, 3.2)
+
+logger = logging.getLogger(__name__)
+
+
+class AccountSettings(Struct, frozen=True):
+    """Who may sign up, and how their tokens are signed."""
+
+    jwt_secret: Annotated[
+        str,
+        Meta(
+            description="Signs access tokens; at least 32 bytes, the same for all gateways.",
+            examples=["$(openssl rand -hex 32)"],
+        ),
+    ] = ""
+    jwt_issuer: Annotated[str, Meta(min_length=1, description="`iss` of access tokens.", examples=["deepersensor"])] = (
+        "deepersensor"
+    )
+    jwt_access_ttl_secs: Annotated[
+        int, Meta(ge=60, le=86_400, description="An access token is valid this long.", examples=["3600"])
+    ] = 3600
+    signup_mode: Annotated[
+        Literal["open", "closed"], Meta(description="Whether anybody may sign up.", examples=["closed"])
+    ] = "open"
+    password_min_length: Annotated[
+        int, Meta(ge=8, le=128, description="Shortest password in characters (NIST SP 800-63B-4).", examples=["15"])
+    ] = 15
+
+    def with_strong_secret(self, *, production: bool) -> "AccountSettings":
+        """Return these settings with a secret that may sign: outside production, a new one where none is set.
+
+        Raises:
+            SettingsError: The secret is too short, or missing in production.
+
+        """
+        size = len(self.jwt_secret.encode())
+        if size >= JWT_SECRET_MIN_BYTES:
+            return self
+        if production or size:
+            fault = f"has {size} bytes, needs at least {JWT_SECRET_MIN_BYTES}" if size else "is not set"
+            raise SettingsError(f"JWT_SECRET {fault}. Example: JWT_SECRET=$(openssl rand -hex 32)")
+        logger.warning("JWT_SECRET is not set: tokens are valid in this process only, until it ends")
+        return structs.replace(self, jwt_secret=secrets.token_urlsafe(JWT_SECRET_MIN_BYTES))
