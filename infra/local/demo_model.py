@@ -31,7 +31,7 @@ from infra.local.ollama_wire import (
     ModelCall,
     Piece,
     ShowCall,
-    encode_line,
+    encode,
     full_name,
     timestamp,
 )
@@ -156,10 +156,14 @@ class DemoModel:
         return response
 
     async def respond_with_embeddings(self, _request: web.Request, call: EmbedCall) -> web.StreamResponse:
-        """Answer a call for embeddings: the same text always has the same vector, and no meaning."""
+        """Answer a call for embeddings."""
+        return _json(self.embeddings(call))
+
+    def embeddings(self, call: EmbedCall) -> bytes:
+        """Return the body that answers `call`: the same text always has the same vector, and no meaning."""
         started_ns = time.monotonic_ns()
         vectors = [embedding_of(text, call.dimensions) for text in call.texts]
-        return _json(
+        return encode(
             {
                 "model": call.model,
                 "embeddings": vectors,
@@ -172,10 +176,12 @@ class DemoModel:
         return web.Response(text="Ollama is running")
 
     async def _version(self, _request: web.Request) -> web.Response:
-        return _json({"version": VERSION})
+        return _json(encode({"version": VERSION}))
 
     async def _tags(self, _request: web.Request) -> web.Response:
-        return _json({"models": [self._description(name) | {"modified_at": timestamp()} for name in self.models]})
+        return _json(
+            encode({"models": [self._description(name) | {"modified_at": timestamp()} for name in self.models]})
+        )
 
     async def _ps(self, _request: web.Request) -> web.Response:
         now = datetime.now(UTC)
@@ -184,7 +190,7 @@ class DemoModel:
             for name, until in self._loaded_until.items()
             if until > now
         ]
-        return _json({"models": loaded})
+        return _json(encode({"models": loaded}))
 
     async def _show(self, request: web.Request) -> web.Response:
         call = await _read(request, ShowCall)
@@ -193,19 +199,21 @@ class DemoModel:
             raise RefusedError(400, "model is required")
         self._require(model)
         return _json(
-            {
-                "modelfile": f"FROM {full_name(model)}",
-                "template": "{{ .Prompt }}",
-                "details": _details(),
-                "model_info": {
-                    "general.architecture": "demo",
-                    "general.parameter_count": 0,
-                    "demo.context_length": CONTEXT_LENGTH,
-                    "demo.embedding_length": EMBEDDING_LENGTH,
-                },
-                "capabilities": self.capabilities,
-                "modified_at": timestamp(),
-            }
+            encode(
+                {
+                    "modelfile": f"FROM {full_name(model)}",
+                    "template": "{{ .Prompt }}",
+                    "details": _details(),
+                    "model_info": {
+                        "general.architecture": "demo",
+                        "general.parameter_count": 0,
+                        "demo.context_length": CONTEXT_LENGTH,
+                        "demo.embedding_length": EMBEDDING_LENGTH,
+                    },
+                    "capabilities": self.capabilities,
+                    "modified_at": timestamp(),
+                }
+            )
         )
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
@@ -228,10 +236,10 @@ class DemoModel:
         self._require_capabilities(call)
         if call.is_empty and call.unloads:
             self._loaded_until.pop(full_name(call.model), None)
-            return _json_line(call.line(Piece(), Ending(done_reason="unload")))
+            return _json(call.line(Piece(), Ending(done_reason="unload")))
         self._load(call)
         if call.is_empty:
-            return _json_line(call.line(Piece(), Ending(done_reason="load")))
+            return _json(call.line(Piece(), Ending(done_reason="load")))
         return await self.respond(request, call)
 
     def _require(self, model: str) -> None:
@@ -308,7 +316,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             sys.exit("The demo model does not run with APP_ENV=production: point OLLAMA_BASE_URL at an Ollama.")
         demo = DemoModel(options.model or [DEFAULT_MODEL], tokens_per_second=options.tokens_per_second)
         asyncio.run(serve(demo.application(), options.host, options.port, _announce))
-    except (SettingsError, OSError) as error:
+    except (SettingsError, OSError, OverflowError) as error:
         sys.exit(str(error))
 
 
@@ -332,7 +340,7 @@ async def _tell_refusals(
     try:
         return await handler(request)
     except RefusedError as refusal:
-        return _json({"error": refusal.message}, refusal.status)
+        return _json(encode({"error": refusal.message}), refusal.status)
 
 
 async def _read(request: web.Request, kind: type[Body]) -> Body:
@@ -345,11 +353,7 @@ async def _read(request: web.Request, kind: type[Body]) -> Body:
         raise RefusedError(400, str(error)) from None
 
 
-def _json(value: object, status: int = 200) -> web.Response:
-    return _json_line(encode_line(value).rstrip(b"\n"), status)
-
-
-def _json_line(body: bytes, status: int = 200) -> web.Response:
+def _json(body: bytes, status: int = 200) -> web.Response:
     return web.Response(status=status, body=body, headers={"Content-Type": JSON})
 
 

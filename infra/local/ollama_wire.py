@@ -133,7 +133,7 @@ class ChatCall(GeneratingCall, kw_only=True):
     def line(self, piece: Piece, ending: Ending | None = None) -> bytes:
         """See `GeneratingCall.line`."""
         message = {"role": "assistant", "content": piece.content, **piece.extras}
-        return encode_line(
+        return encode(
             {
                 "model": self.model,
                 "created_at": timestamp(),
@@ -167,7 +167,7 @@ class GenerateCall(GeneratingCall, kw_only=True):
 
     def line(self, piece: Piece, ending: Ending | None = None) -> bytes:
         """See `GeneratingCall.line`."""
-        return encode_line(
+        return encode(
             {
                 "model": self.model,
                 "created_at": timestamp(),
@@ -198,8 +198,8 @@ class ShowCall(Struct):
     name: str = ""
 
 
-def encode_line(value: object) -> bytes:
-    """Return `value` as JSON as Go writes it, with the newline that ends a line of NDJSON."""
+def encode(value: object) -> bytes:
+    """Return `value` as one line of JSON as Go writes it, the newline at its end included."""
     line = _encoder.encode(value)
     for plain, escaped in _GO_ESCAPES:
         line = line.replace(plain, escaped)
