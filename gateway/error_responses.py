@@ -12,6 +12,7 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 from msgspec import Struct
 
+from gateway.admission.rate_limit_headers import refusal_headers
 from gateway.request_id import current_request_id
 from shared import errors
 from shared.errors import DeeperSensorError
@@ -87,7 +88,8 @@ def _headers(error: DeeperSensorError) -> dict[str, str]:
     if isinstance(error, errors.UnauthenticatedError):
         return {"WWW-Authenticate": "Bearer"}
     if isinstance(error, errors.TryLaterError):
-        return {"Retry-After": str(max(1, math.ceil(error.retry_after_s)))}
+        limits = refusal_headers(error) if isinstance(error, errors.RateLimitedError) else {}
+        return {"Retry-After": str(max(1, math.ceil(error.retry_after_s))), **limits}
     if isinstance(error, _CLOSES_CONNECTION):
         return {"Connection": "close"}
     return {}

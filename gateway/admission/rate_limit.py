@@ -56,30 +56,23 @@ class LimitState(Struct, frozen=True):
 
 
 class RateLimiter:
-    """Spends from rate limits for requests that do not enter the queue; those that do are limited as they enter.
+    """Spends from rate limits for requests that do not enter the queue; those that do are limited as they enter."""
 
-    Args:
-        redis: Where the limits are kept.
-        enabled: False lets everything pass without asking Redis.
-
-    """
-
-    def __init__(self, redis: Redis, *, enabled: bool) -> None:
-        self._enabled = enabled
+    def __init__(self, redis: Redis) -> None:
         self._spend = scripts.load(redis, "gcra", "spend")
 
     async def spend(self, *limits: Limit) -> tuple[LimitState, ...]:
-        """Spend from all of the limits, or from none; one round trip.
+        """Spend from all of the limits, or from none; one round trip, or no round trip without limits.
 
         Returns:
-            The limits as they are now; nothing when limiting is switched off.
+            The limits as they are now.
 
         Raises:
             RateLimitedError: One of them is used up; nothing was spent.
             StoreUnavailableError: Redis is out of reach. Closed, because it may be so exactly under an attack.
 
         """
-        if not self._enabled or not limits:
+        if not limits:
             return ()
         arguments = [number for limit in limits for number in limit.arguments]
         try:
@@ -94,18 +87,18 @@ class RateLimiter:
         return states
 
     @asynccontextmanager
-    async def charge_failures(self, limit: Limit) -> AsyncGenerator[None]:
-        """Charge requests that turn out to be wrong, or from nobody known, to `limit`, which is their address's.
+    async def charge_failures(self, *limits: Limit) -> AsyncGenerator[None]:
+        """Charge requests that turn out to be wrong, or from nobody known, to the limits, which are their address's.
 
         Raises:
-            RateLimitedError: In place of the failure, when the limit is used up: whoever guesses learns nothing more.
+            RateLimitedError: In place of the failure, when a limit is used up: whoever guesses learns nothing more.
             StoreUnavailableError: Likewise, when Redis is out of reach.
 
         """
         try:
             yield
         except (InvalidRequestError, UnauthenticatedError):
-            await self.spend(limit)
+            await self.spend(*limits)
             raise
 
 

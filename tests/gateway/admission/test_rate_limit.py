@@ -18,8 +18,13 @@ def one_per_minute(name: str, *, burst: int = BURST, cost: int = 1) -> Limit:
 
 
 @pytest.fixture
+def unreachable_redis(free_port: int) -> Redis:
+    return connect(f"redis://127.0.0.1:{free_port}/0", role="test")
+
+
+@pytest.fixture
 def limiter(redis: Redis) -> RateLimiter:
-    return RateLimiter(redis, enabled=True)
+    return RateLimiter(redis)
 
 
 async def attempt(limiter: RateLimiter, *limits: Limit) -> str:
@@ -96,14 +101,12 @@ async def test_a_script_that_redis_forgot_is_sent_again(limiter: RateLimiter, re
     assert state.remaining == BURST - 2
 
 
-async def test_switched_off_everything_passes_without_redis(unreachable_redis: Redis) -> None:
-    limiter = RateLimiter(unreachable_redis, enabled=False)
-
-    assert await limiter.spend(one_per_minute("ada", burst=1)) == ()
+async def test_without_limits_everything_passes_without_redis(unreachable_redis: Redis) -> None:
+    assert await RateLimiter(unreachable_redis).spend() == ()
 
 
 async def test_without_redis_nothing_passes(unreachable_redis: Redis) -> None:
-    limiter = RateLimiter(unreachable_redis, enabled=True)
+    limiter = RateLimiter(unreachable_redis)
 
     with pytest.raises(StoreUnavailableError) as caught:
         await limiter.spend(one_per_minute("ada"))
@@ -161,13 +164,3 @@ def test_the_interval_never_allows_more_than_the_limit(per_minute: int) -> None:
 )
 def test_addresses_are_limited_by_what_one_customer_has(address: str, name: str) -> None:
     assert address_name(address) == name
-
-
-@pytest.fixture
-async def unreachable_redis() -> Redis:
-    """A client of a port at which nobody listens."""
-    server = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    server.close()
-    await server.wait_closed()
-    return connect(f"redis://127.0.0.1:{port}/0", role="test")
