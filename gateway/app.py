@@ -6,13 +6,14 @@ from litestar.types import ASGIApp
 
 from gateway.accounts.routes import account_routes
 from gateway.chat.routes import chat_routes
-from gateway.dependencies import provide_state
+from gateway.dependencies import provide_fields
 from gateway.error_responses import EXCEPTION_HANDLERS
 from gateway.health.routes import health_routes
 from gateway.lifespan import lifespan
 from gateway.models.routes import model_routes
 from gateway.response_headers import ResponseHeaders
 from gateway.settings import GatewaySettings
+from gateway.state import GatewayState
 
 
 def create_app(settings: GatewaySettings) -> ASGIApp:
@@ -24,7 +25,7 @@ def create_routes(settings: GatewaySettings) -> Litestar:
     """Return what `create_app` wraps: routing, dependencies and error answers."""
     return Litestar(
         route_handlers=[health_routes, account_routes, model_routes, chat_routes],
-        dependencies=provide_state(),
+        dependencies=provide_fields(GatewayState),
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=[lifespan],
         state=State({"settings": settings}),

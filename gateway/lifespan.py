@@ -28,12 +28,12 @@ from gateway.chat.queue_position import QueuePositions
 from gateway.chat.schemas import ChatRequest
 from gateway.chat.submit import ChatDesk
 from gateway.client_address import ClientAddress
-from gateway.dependencies import GatewayState
 from gateway.models.catalog import ModelCatalog
 from gateway.principal import Limits
 from gateway.relay import Relay
 from gateway.request_body import JsonBody
 from gateway.settings import GatewaySettings
+from gateway.state import GatewayState
 from shared import redis_client, redis_keys
 from shared.clock import SystemClock
 from shared.database import engine
@@ -135,7 +135,7 @@ async def running(*endless: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
 
 @asynccontextmanager
 async def lifespan(app: Litestar) -> AsyncGenerator[None]:
-    """Hold the state open while the application serves; handlers reach it through dependencies.py."""
+    """Hold the state open while the application serves; handlers ask for its fields by name."""
     async with open_state(app.state.settings) as state:
         app.state.update(structs.asdict(state))
         yield

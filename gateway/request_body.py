@@ -11,7 +11,7 @@ from litestar import Request
 from msgspec import DecodeError, Raw, ValidationError
 from msgspec.json import Decoder
 
-from gateway.settings import ServerSettings
+from gateway.server_settings import ServerSettings
 from shared.errors import (
     BodyTooLargeError,
     InvalidRequestError,

@@ -20,7 +20,7 @@ import msgspec
 from shared.settings import AppSettings
 
 OWN_LOGGERS = ("gateway", "worker", "shared", "migrations", "infra", "__main__")
-TALKATIVE_LOGGERS = ("httpcore", "httpx")  # a line or more for each request they make
+TALKATIVE_LOGGERS = ("arq", "httpcore", "httpx")  # a line or more for each job or request; we have our own
 
 _BUILT_IN = frozenset(vars(logging.makeLogRecord({}))) | {
     "asctime",

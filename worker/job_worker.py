@@ -17,12 +17,12 @@ import msgspec
 from arq.connections import ArqRedis
 from arq.worker import Worker, func
 from redis.exceptions import RedisError
-from shared.log import bound
 
 from shared import ids
 from shared.errors import JobError
 from shared.job_queue import FUNCTION_NAME, Claim, JobQueue
 from shared.jobs import JobStatus
+from shared.log import bound
 from shared.token_log import FencedError, TokenLogWriter
 from worker.job_in_hand import INTERRUPTED, TAKEN, JobInHand
 from worker.slots import Slots

@@ -1,0 +1,77 @@
+"""Where the gateway listens, and how much it takes from a client."""
+
+from ipaddress import ip_network
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from shared.settings import Port, Seconds, SettingsError
+
+
+class ServerSettings(Struct, frozen=True):
+    """Where the gateway listens and how much it takes from a client."""
+
+    app_host: Annotated[str, Meta(description="Address to listen on.", examples=["0.0.0.0"])] = "127.0.0.1"  # noqa: S104
+    app_port: Annotated[Port, Meta(description="Port to listen on.", examples=["8080"])] = 8080
+    app_public_url: Annotated[
+        str,
+        Meta(
+            pattern=r"^(https?://[^/\s]+(/[^\s]*)?)?$",
+            description="Where clients reach the gateway; unset means http:// with host and port.",
+            examples=["https://llm.example.org"],
+        ),
+    ] = ""
+    request_id_header: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z0-9-]{1,64}$",
+            description="Header that carries the request id, both ways.",
+            examples=["X-Request-Id"],
+        ),
+    ] = "X-Request-Id"
+    trusted_proxy_ips: Annotated[
+        str,
+        Meta(
+            description="Networks whose X-Forwarded-For is believed, separated by commas.",
+            examples=["10.0.0.0/8,127.0.0.1"],
+        ),
+    ] = ""
+    max_request_size_bytes: Annotated[
+        int, Meta(ge=1024, le=1 << 30, description="Largest JSON body in bytes.", examples=["1048576"])
+    ] = 1 << 20
+    max_chat_request_size_bytes: Annotated[
+        int,
+        Meta(
+            ge=1024, le=1 << 30, description="Largest body of a chat, images included, in bytes.", examples=["20971520"]
+        ),
+    ] = 20 << 20
+    server_read_timeout_secs: Annotated[
+        int, Meta(ge=1, le=86_400, description="A request's body must have arrived within this.", examples=["30"])
+    ] = 30
+    server_idle_timeout_secs: Annotated[
+        int, Meta(ge=1, le=86_400, description="An idle connection is closed after this.", examples=["75"])
+    ] = 75
+    gateway_drain_secs: Annotated[
+        Seconds, Meta(description="Running requests may take this long after SIGTERM.", examples=["120"])
+    ] = 120
+
+    @property
+    def public_url(self) -> str:
+        """`APP_PUBLIC_URL` without a slash at its end, or the address listened on."""
+        return self.app_public_url.rstrip("/") or f"http://{self.app_host}:{self.app_port}"
+
+    def with_checked_networks(self) -> "ServerSettings":
+        """Return these settings.
+
+        Raises:
+            SettingsError: TRUSTED_PROXY_IPS has something that is no network.
+
+        """
+        for text in filter(None, map(str.strip, self.trusted_proxy_ips.split(","))):
+            try:
+                ip_network(text)
+            except ValueError as error:
+                raise SettingsError(
+                    f"TRUSTED_PROXY_IPS is wrong: {error}. Example: TRUSTED_PROXY_IPS=10.0.0.0/8,127.0.0.1"
+                ) from None
+        return self

@@ -1,0 +1,31 @@
+"""What lives as long as a gateway process; lifespan.py fills it, handlers ask for its fields by name."""
+
+from msgspec import Struct
+from redis.asyncio import Redis
+
+from gateway.accounts.registration import Registration
+from gateway.accounts.sessions import Sessions
+from gateway.chat.cancel import Canceller
+from gateway.chat.submit import ChatDesk
+from gateway.client_address import ClientAddress
+from gateway.models.catalog import ModelCatalog
+from gateway.principal import Authenticator
+from gateway.settings import GatewaySettings
+from shared.clock import Clock
+from shared.database.engine import Database
+
+
+class GatewayState(Struct, frozen=True):
+    """Everything that lives as long as the process."""
+
+    settings: GatewaySettings
+    clock: Clock
+    redis: Redis
+    database: Database
+    client_address: ClientAddress
+    authenticator: Authenticator
+    registration: Registration
+    sessions: Sessions
+    catalog: ModelCatalog
+    chats: ChatDesk
+    canceller: Canceller

@@ -1,0 +1,31 @@
+"""`deepersensor <role>`: replaces itself by the role's own package, so that no role is imported by another."""
+
+import argparse
+import os
+import sys
+
+ROLES = {
+    "gateway": ("gateway",),
+    "worker": ("worker",),
+    "migrate": ("migrations",),
+    "up": ("infra.local", "up"),
+}
+_MEANINGS = """roles:
+  gateway   serve the HTTP API (APP_HOST, APP_PORT, REDIS_URL, DATABASE_URL, JWT_SECRET)
+  worker    serve jobs with the Ollama beside it (REDIS_URL, DATABASE_URL, OLLAMA_BASE_URL)
+  migrate   bring the database's schema up to date and exit (DATABASE_URL)
+  up        start a whole local stack: servers, migrations, gateways, workers
+
+Every setting is an environment variable; env.sample lists them all."""
+
+
+def main() -> None:
+    """Start the role named by the first argument; what follows is passed on to it."""
+    parser = argparse.ArgumentParser(
+        prog="deepersensor", epilog=_MEANINGS, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("role", choices=ROLES, metavar="role")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER)
+    given = parser.parse_args()
+    module, *words = ROLES[given.role]
+    os.execv(sys.executable, [sys.executable, "-m", module, *words, *given.arguments])  # noqa: S606  our own modules
