@@ -1,13 +1,18 @@
 """Runs one gateway process: `python -m gateway`."""
 
 import asyncio
+import signal
 import sys
+from types import FrameType
+from typing import NoReturn
 
 import uvicorn
 
 from gateway import settings
 from gateway.app import create_app
+from gateway.settings import GatewaySettings
 from migrations.upgrade import MigrationError, upgrade
+from shared import log
 from shared.settings import SettingsError, read_environment
 
 EXIT_FAILED = 1
@@ -16,16 +21,30 @@ EXIT_WRONG_SETTINGS = 2
 
 def main() -> int:
     """Serve until SIGTERM or Ctrl-C; return the exit code."""
+    # uvicorn drains when it gets one of these and then raises it again, which would end us as if we had been killed.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end)
     try:
         own = settings.read(read_environment())
+        log.configure(own.app, role="gateway")
         if own.migrates_on_start:
             asyncio.run(upgrade(own.database.database_url))
     except SettingsError as error:
         print(error, file=sys.stderr)  # noqa: T201  there is no log yet
         return EXIT_WRONG_SETTINGS
     except MigrationError as error:
-        print(error, file=sys.stderr)  # noqa: T201
+        print(error, file=sys.stderr)  # noqa: T201  one line, whatever the log's form
         return EXIT_FAILED
+    serve(own)
+    return 0
+
+
+def _end(_: int, __: FrameType | None) -> NoReturn:
+    sys.exit(0)
+
+
+def serve(own: GatewaySettings) -> None:
+    """Run uvicorn in this process until it is told to stop."""
     uvicorn.Server(
         uvicorn.Config(
             create_app(own),
@@ -43,7 +62,6 @@ def main() -> int:
             timeout_graceful_shutdown=own.server.gateway_drain_secs,
         )
     ).run()
-    return 0
 
 
 if __name__ == "__main__":

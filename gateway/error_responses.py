@@ -10,12 +10,12 @@ import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
-from msgspec import Struct
 
 from gateway.admission.rate_limit_headers import refusal_headers
 from gateway.request_id import current_request_id
 from shared import errors
 from shared.errors import DeeperSensorError
+from shared.events import ErrorBody, ErrorDetail
 
 CLIENT_CLOSED_REQUEST = 499  # not registered, but what gRPC and nginx say; SDKs retry 409 and 5xx, and must not here
 
@@ -48,30 +48,14 @@ _CLOSES_CONNECTION = (errors.BodyTooLargeError, errors.RequestTimeoutError)  # t
 logger = logging.getLogger(__name__)
 
 
-class ErrorDetail(Struct, frozen=True):
-    """What went wrong, for programs (`code`) and for people (`message`)."""
-
-    code: str
-    type: str
-    message: str
-    param: str | None
-    request_id: str
-
-
-class ErrorAnswer(Struct, frozen=True):
-    """The body of every error on the native and the `/openai` surface, and the data of `error` events."""
-
-    error: ErrorDetail
-
-
 def status_of(error: type[DeeperSensorError]) -> int:
     """Return the HTTP status with which an error of this class is answered."""
     return next(STATUS[ancestor] for ancestor in error.__mro__ if ancestor in STATUS)
 
 
-def describe(error: DeeperSensorError) -> ErrorAnswer:
+def describe(error: DeeperSensorError) -> ErrorBody:
     """Return the public description of `error`, with the id of the current request."""
-    return ErrorAnswer(ErrorDetail(error.code, error.type, error.message, error.param, current_request_id.get()))
+    return ErrorBody(ErrorDetail(error.code, error.type, error.message, error.param, current_request_id.get()))
 
 
 def answer(error: DeeperSensorError, *, status: int | None = None) -> Response[bytes]:

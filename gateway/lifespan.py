@@ -13,7 +13,7 @@ from litestar import Litestar
 from msgspec import structs
 from redis.asyncio import Redis
 
-from gateway.accounts.access_tokens import AccessTokens
+from gateway.accounts.access_tokens import AccessTokens, temporary_secret
 from gateway.accounts.authenticate import TokenAuthenticator
 from gateway.accounts.identities import Identities
 from gateway.accounts.passwords import Passwords
@@ -73,7 +73,7 @@ async def open_state(settings: GatewaySettings) -> AsyncGenerator[GatewayState]:
         )
         passwords = Passwords(min_length=settings.accounts.password_min_length)
         tokens = AccessTokens(
-            secret=settings.accounts.jwt_secret,
+            secret=settings.accounts.jwt_secret or temporary_secret(),
             issuer=settings.accounts.jwt_issuer,
             ttl_s=settings.accounts.jwt_access_ttl_secs,
             clock=clock,

@@ -10,6 +10,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.request_id import choose_request_id, current_request_id
 from gateway.security_headers import SECURITY_HEADERS
+from shared.log import bound
 
 
 class ResponseHeaders:
@@ -35,4 +36,5 @@ class ResponseHeaders:
                 message["headers"] = [*message["headers"], *(pair for pair in own if pair[0] not in present)]
             return send(message)
 
-        await self._app(scope, receive, send_with_headers)
+        with bound(request_id=request_id):
+            await self._app(scope, receive, send_with_headers)

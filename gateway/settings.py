@@ -46,10 +46,12 @@ def read(environment: Mapping[str, str]) -> GatewaySettings:
     app = load(AppSettings, environment)
     database = load(DatabaseSettings, environment)
     asyncpg_url(database.database_url)
+    accounts = load(AccountSettings, environment)
+    accounts.check_secret(production=app.app_env == "production")
     return GatewaySettings(
         app=app,
         server=load(ServerSettings, environment).with_checked_networks(),
-        accounts=load(AccountSettings, environment).with_strong_secret(production=app.app_env == "production"),
+        accounts=accounts,
         redis=load(RedisSettings, environment),
         database=database,
         queue=load(QueueSettings, environment),

@@ -1,6 +1,8 @@
 """Access tokens: JWTs that say who somebody is, for an hour or so, to every gateway that knows the secret."""
 
 import hashlib
+import logging
+import secrets
 from typing import Any
 
 import jwt
@@ -16,7 +18,15 @@ TYPE = "access"  # so that no other kind of token, signed with the same secret, 
 LEEWAY_S = 5  # clocks of two gateways may differ by this
 KEY_ID_CHARS = 8
 
+logger = logging.getLogger(__name__)
+
 _REQUIRED = ("iss", "aud", "sub", "iat", "nbf", "exp", "jti", "typ")
+
+
+def temporary_secret() -> str:
+    """Return a new secret for a process that was given none, and say so: nobody else will accept its tokens."""
+    logger.warning("temporary_jwt_secret_made", extra={"valid": "in this process, until it ends"})
+    return secrets.token_urlsafe(32)
 
 
 class Claims(Struct, frozen=True):

@@ -1,16 +1,12 @@
 """Who may sign up, and how their tokens are signed."""
 
-import logging
-import secrets
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct, structs
+from msgspec import Meta, Struct
 
 from shared.settings import SettingsError
 
 JWT_SECRET_MIN_BYTES = 32  # HS256 wants a key as long as its digest (RFC 7518, 3.2)
-
-logger = logging.getLogger(__name__)
 
 
 class AccountSettings(Struct, frozen=True):
@@ -19,7 +15,7 @@ class AccountSettings(Struct, frozen=True):
     jwt_secret: Annotated[
         str,
         Meta(
-            description="Signs access tokens; at least 32 bytes, the same for all gateways.",
+            description="Signs access tokens; at least 32 bytes, the same for all gateways. Unset: one per process.",
             examples=["$(openssl rand -hex 32)"],
         ),
     ] = ""
@@ -36,18 +32,15 @@ class AccountSettings(Struct, frozen=True):
         int, Meta(ge=8, le=128, description="Shortest password in characters (NIST SP 800-63B-4).", examples=["15"])
     ] = 15
 
-    def with_strong_secret(self, *, production: bool) -> "AccountSettings":
-        """Return these settings with a secret that may sign: outside production, a new one where none is set.
+    def check_secret(self, *, production: bool) -> None:
+        """Accept a secret that may sign; outside production also none, in place of which one is made at start.
 
         Raises:
             SettingsError: The secret is too short, or missing in production.
 
         """
         size = len(self.jwt_secret.encode())
-        if size >= JWT_SECRET_MIN_BYTES:
-            return self
-        if production or size:
-            fault = f"has {size} bytes, needs at least {JWT_SECRET_MIN_BYTES}" if size else "is not set"
-            raise SettingsError(f"JWT_SECRET {fault}. Example: JWT_SECRET=$(openssl rand -hex 32)")
-        logger.warning("JWT_SECRET is not set: tokens are valid in this process only, until it ends")
-        return structs.replace(self, jwt_secret=secrets.token_urlsafe(JWT_SECRET_MIN_BYTES))
+        if size >= JWT_SECRET_MIN_BYTES or not (size or production):
+            return
+        fault = f"has {size} bytes, needs at least {JWT_SECRET_MIN_BYTES}" if size else "is not set"
+        raise SettingsError(f"JWT_SECRET {fault}. Example: JWT_SECRET=$(openssl rand -hex 32)")
