@@ -480,13 +480,16 @@ static int64_t next_due_in(int64_t now)
     return earliest > now ? earliest - now : 0;
 }
 
-/* epoll_wait knows milliseconds only: poll the epoll descriptor itself, to the nanosecond. */
-static void wait_for_events(int64_t timeout_ns)
+/* epoll_wait knows milliseconds only: the epoll descriptor itself is polled, to the nanosecond. */
+static int wait_for_events(struct epoll_event *events, int64_t timeout_ns)
 {
     struct pollfd ready = {.fd = epoll_fd, .events = POLLIN};
     struct timespec timeout = {.tv_sec = timeout_ns / NS_PER_S, .tv_nsec = timeout_ns % NS_PER_S};
-    if (timeout_ns != 0)
-        ppoll(&ready, 1, timeout_ns < 0 ? NULL : &timeout, NULL);
+    if (timeout_ns < 0)
+        return epoll_wait(epoll_fd, events, EVENTS_PER_WAIT, -1);
+    if (timeout_ns > 0 && ppoll(&ready, 1, &timeout, NULL) == 0)
+        return 0;
+    return epoll_wait(epoll_fd, events, EVENTS_PER_WAIT, 0);
 }
 
 static void serve(int listener)
@@ -496,8 +499,7 @@ static void serve(int listener)
         int64_t turn_ns = now_ns();
         for (int i = 0; i < model_count; i++)
             write_due_tokens(&models[i], turn_ns);
-        wait_for_events(next_due_in(now_ns()));
-        int count = epoll_wait(epoll_fd, events, EVENTS_PER_WAIT, 0);
+        int count = wait_for_events(events, next_due_in(now_ns()));
         turn_ns = now_ns();
         for (int i = 0; i < count; i++) {
             struct connection *connection = events[i].data.ptr;

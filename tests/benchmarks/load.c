@@ -551,14 +551,16 @@ static void plan_starts(void)
     }
 }
 
-/* epoll_wait knows milliseconds only: poll the epoll descriptor itself, to the nanosecond. */
+/* epoll_wait knows milliseconds only; less is waited for by polling the epoll descriptor itself. */
 static int wait_for_events(struct epoll_event *events, int64_t until_ns)
 {
     int64_t timeout_ns = until_ns - now_ns();
     struct pollfd ready = {.fd = epoll_fd, .events = POLLIN};
-    struct timespec timeout = {.tv_sec = timeout_ns / NS_PER_S, .tv_nsec = timeout_ns % NS_PER_S};
-    if (timeout_ns > 0)
-        ppoll(&ready, 1, &timeout, NULL);
+    struct timespec timeout = {.tv_nsec = timeout_ns};
+    if (timeout_ns >= NS_PER_MS)
+        return epoll_wait(epoll_fd, events, EVENTS_PER_WAIT, (int)(timeout_ns / NS_PER_MS));
+    if (timeout_ns > 0 && ppoll(&ready, 1, &timeout, NULL) == 0)
+        return 0;
     return epoll_wait(epoll_fd, events, EVENTS_PER_WAIT, 0);
 }
 
