@@ -1,0 +1,138 @@
+"""Starts what is ours, as an operator would: Valkey, PostgreSQL, one gateway, workers, and a user with a token."""
+
+import os
+import secrets
+import sys
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import httpx
+
+from infra.local.ports import free_port
+from infra.local.postgresql import postgresql
+from infra.local.program import Program, RunningProgram, start
+from infra.local.unprivileged import account_for_servers
+from infra.local.valkey import valkey
+from tests.benchmarks.answering import answers_http
+from tests.benchmarks.targets import MODELS, Target
+
+_CHECKOUT = Path(__file__).parents[2]
+_SLOTS = 1000
+_EMAIL = "bench@example.org"
+
+
+async def started(stack: AsyncExitStack, program: Program) -> RunningProgram:
+    """Start `program`, wait until it serves, and have `stack` stop it.
+
+    Raises:
+        StartFailedError: It does not come to serve.
+
+    """
+    running = await start(program)
+    stack.push_async_callback(running.stop)
+    await running.until_it_answers()
+    return running
+
+
+@asynccontextmanager
+async def our_stack(
+    directory: Path, *, model_port: int, workers: int = 1, slots: int = _SLOTS
+) -> AsyncGenerator[Target]:
+    """Give ourselves, ready to answer for every model, with `workers` workers of `slots` slots.
+
+    Raises:
+        StartFailedError: A part does not come to serve.
+
+    """
+    async with AsyncExitStack() as stack:
+        environment = _settings(directory, model_port, slots)
+        redis = await _start_redis(stack, directory, environment)
+        await _start_postgresql(stack, directory, environment)
+        gateway_port = free_port()
+        gateway = await started(stack, _gateway("gateway", directory, environment, gateway_port))
+        worker_pids = [
+            (await started(stack, _worker(number, directory, environment, gateway_port))).pid
+            for number in range(1, workers + 1)
+        ]
+        yield Target(
+            name="ours",
+            port=gateway_port,
+            is_ours=True,
+            token=await _sign_up(gateway_port),
+            pids=(redis.pid, gateway.pid, *worker_pids),
+            spare=_gateway("spare-gateway", directory, environment, free_port()),
+        )
+
+
+def _settings(directory: Path, model_port: int, slots: int) -> dict[str, str]:
+    """Return the environment of our processes, as far as it is known before the servers run."""
+    directory.mkdir(mode=0o711)
+    return {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(_CHECKOUT),
+        "LOG_LEVEL": "WARNING",
+        "LOG_FORMAT": "json",
+        "JWT_SECRET": secrets.token_hex(32),
+        "RATE_LIMIT_ENABLED": "false",
+        "QUEUE_MAX_DEPTH": "20000",
+        "WORKER_SLOTS": str(slots),
+        "WORKER_MAX_JOBS": str(slots),
+        "OLLAMA_BASE_URL": f"http://127.0.0.1:{model_port}",
+    }
+
+
+async def _start_redis(stack: AsyncExitStack, directory: Path, environment: dict[str, str]) -> RunningProgram:
+    program, environment["REDIS_URL"] = valkey(
+        directory / "valkey", port=free_port(), password=secrets.token_hex(16), log=directory / "valkey.log"
+    )
+    return await started(stack, program)
+
+
+async def _start_postgresql(stack: AsyncExitStack, directory: Path, environment: dict[str, str]) -> None:
+    program, environment["DATABASE_URL"] = postgresql(
+        directory / "postgresql",
+        port=free_port(),
+        password=secrets.token_hex(16),
+        log=directory / "postgresql.log",
+        account=account_for_servers(),
+    )
+    await started(stack, program)
+
+
+def _gateway(name: str, directory: Path, environment: Mapping[str, str], port: int) -> Program:
+    return Program(
+        name=name,
+        argv=(sys.executable, "-m", "gateway"),
+        environment={**environment, "APP_HOST": "127.0.0.1", "APP_PORT": str(port)},
+        directory=directory,
+        log=directory / f"{name}.log",
+        answers=lambda: answers_http(port, "/health"),
+    )
+
+
+def _worker(number: int, directory: Path, environment: Mapping[str, str], gateway_port: int) -> Program:
+    """A worker serves when the gateway counts it and offers its models."""
+    return Program(
+        name=f"worker-{number}",
+        argv=(sys.executable, "-m", "worker"),
+        environment=environment,
+        directory=directory,
+        log=directory / f"worker-{number}.log",
+        answers=lambda: _offers(gateway_port, workers=number),
+    )
+
+
+async def _offers(gateway_port: int, *, workers: int) -> bool:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{gateway_port}") as client:
+        ready = (await client.get("/health/ready")).json()
+        models = (await client.get("/v1/models")).json()
+    return ready["live_workers"] >= workers and set(models) >= set(MODELS)
+
+
+async def _sign_up(gateway_port: int) -> str:
+    account = {"email": _EMAIL, "password": secrets.token_urlsafe(24)}
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{gateway_port}") as client:
+        (await client.post("/v1/auth/signup", json=account)).raise_for_status()
+        answer = (await client.post("/v1/auth/login", json=account)).raise_for_status()
+    return answer.json()["access_token"]

@@ -1,0 +1,48 @@
+"""What the table says about figures."""
+
+import pytest
+
+from tests.benchmarks.report import table, verdict
+from tests.benchmarks.rows import ROWS, SCENARIOS, Figure, Row
+from tests.benchmarks.scenarios import Figures
+
+DELAY = Figure(name="delay_ms", first=10, goal=5)
+RATE = Figure(name="per_s", first=100, goal=200, more_is_better=True)
+
+
+@pytest.mark.parametrize(
+    ("rounds", "expected"),
+    [
+        ([{"delay_ms": 5, "per_s": 200}], "goal"),
+        ([{"delay_ms": 5.1, "per_s": 200}], "first"),
+        ([{"delay_ms": 5, "per_s": 199}], "first"),
+        ([{"delay_ms": 12, "per_s": 200}], "missed, 1.20 x first"),
+        ([{"delay_ms": 12, "per_s": 50}], "missed, 2.00 x first"),
+        ([{"delay_ms": 5}], "not measured"),
+        ([], "not measured"),
+    ],
+    ids=["all goals", "one first", "a rate below its goal", "one missed", "the worst counts", "one absent", "no round"],
+)
+def test_a_row_reaches_what_all_of_its_figures_reach(rounds: list[Figures], expected: str) -> None:
+    assert verdict((DELAY, RATE), rounds) == expected
+
+
+def test_the_median_of_the_rounds_is_judged() -> None:
+    assert verdict((DELAY,), [{"delay_ms": 4}, {"delay_ms": 100}, {"delay_ms": 5}]) == "goal"
+
+
+def test_ratios_are_taken_within_rounds_and_medians_over_them() -> None:
+    row = Row(title="delay", scenario="delay", figures=(DELAY,))
+    ours: list[Figures] = [{"delay_ms": 2.0}, {"delay_ms": 30.0}, {"delay_ms": 8.0}]
+    nginx: list[Figures] = [{"delay_ms": 1.0}, {"delay_ms": 10.0}, {"delay_ms": 2.0}]
+
+    cells = [
+        cell.strip()
+        for cell in table([row], {("delay", "ours"): ours, ("delay", "nginx"): nginx}).split("\n")[2].split("|")
+    ]
+
+    assert cells[1:-1] == ["delay", "-", "2.0", "8.0 [2.0..30.0]", "-", "3", "10", "5", "first"]
+
+
+def test_every_row_has_a_scenario_and_every_scenario_a_row() -> None:
+    assert {row.scenario for row in ROWS} == set(SCENARIOS)
