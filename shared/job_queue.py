@@ -19,17 +19,15 @@ It expires with its log: long enough to wait, run and be read while the job live
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-import msgspec
 from msgspec import Struct
 from redis.asyncio import Redis
 
-from shared import ids, redis_keys, scripts
+from shared import redis_keys, scripts
 from shared.errors import JobError
 from shared.events import ErrorBody, EventKind, describe, encode_payload
 from shared.jobs import Job, JobStatus, decode_job, encode_job
+from shared.token_log import Command
 
-FUNCTION_NAME = "run"  # of the one function that workers register with arq
-RETRY_PREFIX = "arq:retry:"
 LEASE_MS = 1_500
 WORKER_LEASE_MS = 3_000
 _OPEN_REQUEST_ID = "%s"  # the stop script fills it in from the job
@@ -104,7 +102,7 @@ class JobQueue:
         self._admit = scripts.load(redis, "gcra", "admit")
         self._claim = scripts.load(redis, "claim")
         self._heartbeat = scripts.load(redis, "heartbeat")
-        self._finish = scripts.load(redis, "finish")
+        self._finish = scripts.read("finish")  # sent whole: a pipeline cannot send it again
         self._requeue = scripts.load(redis, "requeue")
         self._stop = scripts.load(redis, "stop")
         self._due = scripts.load(redis, "due")
@@ -140,7 +138,6 @@ class JobQueue:
             redis_keys.PACE + model,
             redis_keys.JOB + id_,
             redis_keys.PAYLOAD + id_,
-            redis_keys.ENVELOPE + id_,
             redis_keys.DEADLINES,
             redis_keys.ATTENDED,
             *(limit.key for limit in limits),
@@ -159,7 +156,6 @@ class JobQueue:
             unattended_ms,
             channel,
             encode_job(job),
-            _envelope(id_),
             redis_keys.wake_channel(model),
             job.request_id,
             *(number for limit in limits for number in limit.arguments),
@@ -197,21 +193,30 @@ class JobQueue:
             arguments += [claim.job.id, claim.epoch, claim.job.model]
         return [answer.decode() for answer in await self._heartbeat([redis_keys.WORKERS], arguments)]
 
-    async def finish(self, claim: Claim, status: JobStatus, *, service_ms: int, retention_ms: int) -> bool:
-        """End a job whose terminal event is in the log; False when it has another owner, and nothing was changed."""
+    def finish_command(self, claim: Claim, status: JobStatus, *, service_ms: int, retention_ms: int) -> Command:
+        """Return the command that ends a job, for the token log to run after the job's terminal event.
+
+        It answers 1, or 0 when the job has another owner; then nothing is changed.
+
+        Args:
+            claim: The job in hand.
+            status: How it ended.
+            service_ms: How long it held its slot; 0: not a measure for others.
+            retention_ms: How long its state and its log stay.
+
+        """
         id_, model = claim.job.id, claim.job.model
         keys = [
             redis_keys.JOB + id_,
             redis_keys.RUNNING + model,
             redis_keys.PAYLOAD + id_,
-            redis_keys.ENVELOPE + id_,
-            RETRY_PREFIX + id_,
             redis_keys.LOG + id_,
             redis_keys.PACE + model,
             redis_keys.ATTENDED,
             redis_keys.DEADLINES,
         ]
-        return bool(await self._finish(keys, [id_, claim.epoch, status.value, retention_ms, service_ms]))
+        arguments = (id_, claim.epoch, status.value, retention_ms, service_ms)
+        return ("EVAL", self._finish, len(keys), *keys, *arguments)
 
     async def requeue(self, claim: Claim, *, delay_ms: int = 0, failed: bool) -> bool:
         """Put a job back: at the head of the queue, or after a delay; False when it has another owner.
@@ -254,8 +259,6 @@ class JobQueue:
             redis_keys.JOB + job_id,
             redis_keys.LOG + job_id,
             redis_keys.PAYLOAD + job_id,
-            redis_keys.ENVELOPE + job_id,
-            RETRY_PREFIX + job_id,
             redis_keys.DEADLINES,
             redis_keys.ATTENDED,
         ]
@@ -314,11 +317,4 @@ def _to_claim(row: list[Any]) -> Claim:
         last_seq=int(last_seq),
         queue_ms=int(claimed_ms) - int(admitted_ms),
         channel=channel.decode(),
-    )
-
-
-def _envelope(job_id: str) -> bytes:
-    """Return the job in the form of arq 0.28: its argument is the id alone, because arq logs arguments."""
-    return msgspec.msgpack.encode(
-        {"t": None, "f": FUNCTION_NAME, "a": (job_id,), "k": {}, "et": ids.created_ms(job_id)}
     )

@@ -1,6 +1,6 @@
 """Every Redis key and channel, built here and nowhere else.
 
-Keys under `ds:` are ours, `arq:` are arq's (its prefixes are constants). Each key expires, except those of the
+Keys under `ds:` are ours, `arq:queue:` is where arq has its queues. Each key expires, except those of the
 permanent list at the end, whose size is bounded by what they index. Job ids are validated UUIDs before they get here.
 
 | key                     | type       | what it holds                                            | written by       |
@@ -10,7 +10,6 @@ permanent list at the end, whose size is bounded by what they index. Job ids are
 | ds:running:<model>      | sorted set | claimed job ids; score = end of the lease, ms            | claim, heartbeat |
 | ds:fair:<model>         | sorted set | users; score = virtual time at which their last job ends | admit, claim     |
 | ds:pace:<model>         | hash       | `virtual` = V; `service_ms` = smoothed hold of a slot    | claim, finish    |
-| arq:job:<id>            | string     | arq's envelope: function name and the job's id           | admit            |
 | ds:payload:<id>         | string     | the job as the client sent it, msgpack (shared/jobs.py)  | admit            |
 | ds:job:<id>             | hash       | the job's state (shared/job_queue.py)                    | every script     |
 | ds:log:<id>             | stream     | the token log (shared/token_log.py)                      | token log        |
@@ -27,7 +26,6 @@ DELAYED = "ds:delayed:"
 RUNNING = "ds:running:"
 FAIR = "ds:fair:"
 PACE = "ds:pace:"
-ENVELOPE = "arq:job:"
 PAYLOAD = "ds:payload:"
 JOB = "ds:job:"
 LOG = "ds:log:"

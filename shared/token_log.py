@@ -14,7 +14,7 @@ import asyncio
 import logging
 import struct
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
@@ -124,6 +124,10 @@ class JobLog:
         self._stored.set()
 
 
+Command = tuple[str | bytes | int, ...]
+"""A Redis command with its arguments."""
+
+
 class TokenLogWriter:
     """Writes the logs of all jobs of one worker process, one pipeline at a time.
 
@@ -134,6 +138,7 @@ class TokenLogWriter:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._ready: list[JobLog] = []
+        self._commands: list[tuple[Command, asyncio.Future[Any]]] = []
         self._work = asyncio.Event()
 
     def open(self, *, job_id: str, epoch: int, last_seq: int, channel: str) -> JobLog:
@@ -145,22 +150,39 @@ class TokenLogWriter:
         self._ready.append(log)
         self._work.set()
 
+    async def execute(self, command: Command) -> Any:  # noqa: ANN401  whatever Redis answers
+        """Run a command after everything appended so far, and return its answer.
+
+        It may run twice when a connection breaks, so twice must be as good as once; outages of Redis are waited out.
+
+        Raises:
+            ResponseError: Redis refused it.
+
+        """
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._commands.append((command, answer))
+        self._work.set()
+        return await answer
+
     async def run(self) -> None:
         """Write until cancelled; outages of Redis are waited out and what the log lacks is appended again."""
         while True:
             await self._work.wait()
             self._work.clear()
             logs, self._ready = self._ready, []
+            commands, self._commands = self._commands, []
             taken = [(log, *log.take()) for log in logs]
             for backoff_s in _repeat_last(BACKOFF_S):
                 try:
-                    await self._write(taken)
+                    await self._write(taken, commands)
                     break
                 except RedisError as error:
                     _log.warning("log_write_failed", extra={"error": str(error), "jobs": len(taken)})
                 await asyncio.sleep(backoff_s)
 
-    async def _write(self, taken: list[tuple[JobLog, bytes, Batch]]) -> None:
+    async def _write(
+        self, taken: list[tuple[JobLog, bytes, Batch]], commands: list[tuple[Command, asyncio.Future[Any]]]
+    ) -> None:
         pipeline = self._redis.pipeline(transaction=False)
         publications: dict[bytes, list[bytes]] = {}
         for _, channel, batch in taken:
@@ -169,6 +191,8 @@ class TokenLogWriter:
             publications.setdefault(channel, []).append(pack(batch))
         for channel, parts in publications.items():
             pipeline.execute_command("PUBLISH", channel, b"".join(parts))
+        for command, _ in commands:
+            pipeline.execute_command(*command)
         replies = await pipeline.execute(raise_on_error=False)
         for (log, _, batch), reply in zip(taken, replies, strict=False):
             if isinstance(reply, ResponseError) and "equal or smaller" in str(reply):
@@ -177,6 +201,8 @@ class TokenLogWriter:
                 raise reply
             else:
                 log.confirm(batch)
+        for (_, answer), reply in zip(commands, replies[len(replies) - len(commands) :], strict=True):
+            _resolve(answer, reply)
 
     async def _settle_refusal(self, log: JobLog, batch: Batch) -> None:
         """Tell a second writing of our own entry, after a connection broke under the first, from a new owner."""
@@ -186,6 +212,15 @@ class TokenLogWriter:
             log.confirm(batch)
         else:
             log.fence()
+
+
+def _resolve(answer: asyncio.Future[Any], reply: object) -> None:
+    if answer.done():  # whoever asked has been cancelled
+        return
+    if isinstance(reply, Exception):
+        answer.set_exception(reply)
+    else:
+        answer.set_result(reply)
 
 
 def pack(batch: Batch) -> bytes:

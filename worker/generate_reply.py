@@ -37,7 +37,7 @@ class Author(Struct, frozen=True):
 
 
 async def generate_reply(author: Author, job: JobInHand) -> JobStatus | None:
-    """Answer one job: exactly one terminal event is in the log when this returns a status.
+    """Answer one job: exactly one terminal event has been appended to the log when this returns a status.
 
     Returns:
         The status the job has ended with; None when it has not: another worker owns it, or this one stops and nothing
@@ -45,14 +45,12 @@ async def generate_reply(author: Author, job: JobInHand) -> JobStatus | None:
 
     """
     try:
-        status = await _write_reply(author, job)
-        await job.log.stored()
+        return await _write_reply(author, job)
     except FencedError:
         _log.warning("job_taken_over")
         return None
     except JobInterruptedError:
         return None
-    return status
 
 
 async def _write_reply(author: Author, job: JobInHand) -> JobStatus:

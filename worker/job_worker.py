@@ -10,20 +10,20 @@ by epoch, `heart_beat` and `record_health` write nothing (worker/leases.py does)
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import msgspec
-from arq.connections import ArqRedis
 from arq.worker import Worker, func
 from redis.exceptions import RedisError
 
 from shared import ids
 from shared.errors import JobError
-from shared.job_queue import FUNCTION_NAME, Claim, JobQueue
+from shared.job_queue import Claim, JobQueue
 from shared.jobs import JobStatus
 from shared.log import bound
 from shared.token_log import FencedError, TokenLogWriter
+from worker.envelopes import Envelopes
 from worker.job_in_hand import INTERRUPTED, TAKEN, JobInHand
 from worker.slots import Slots
 
@@ -41,7 +41,6 @@ class JobWorker(Worker):
     """Runs the jobs of one worker process.
 
     Args:
-        pool: arq's Redis client.
         queue: Where jobs are claimed and finished.
         logs: Where their events go.
         slots: How many may run.
@@ -54,7 +53,6 @@ class JobWorker(Worker):
     def __init__(
         self,
         *,
-        pool: ArqRedis,
         queue: JobQueue,
         logs: TokenLogWriter,
         slots: Slots,
@@ -63,8 +61,8 @@ class JobWorker(Worker):
         retention_ms: int,
     ) -> None:
         super().__init__(
-            [func(self._run_function, name=FUNCTION_NAME)],
-            redis_pool=pool,
+            [func(self._run_function, name=Envelopes.FUNCTION_NAME)],
+            redis_pool=Envelopes(),
             handle_signals=False,
             max_jobs=slots.in_all,
             job_timeout=NEVER_S,
@@ -72,8 +70,8 @@ class JobWorker(Worker):
             log_results=False,
             max_tries=1_000_000,
             allow_abort_jobs=False,
-            job_serializer=msgspec.msgpack.encode,
-            job_deserializer=msgspec.msgpack.decode,
+            job_serializer=Envelopes.encode,
+            job_deserializer=Envelopes.decode,
         )
         self.models: frozenset[str] = frozenset()  # what this worker's Ollama has
         self._queue = queue
@@ -84,9 +82,11 @@ class JobWorker(Worker):
         self._retention_ms = retention_ms
         self._in_hand: dict[str, JobInHand] = {}
         self._awake = asyncio.Event()
+        self._may_wait = True  # whether jobs may be waiting: the last claim could have been longer
 
     def wake(self) -> None:
-        """Look for jobs now: one was enqueued, or a slot became free."""
+        """Look for jobs now: one was enqueued."""
+        self._may_wait = True
         self._awake.set()
 
     def in_hand(self) -> list[JobInHand]:
@@ -100,7 +100,6 @@ class JobWorker(Worker):
 
     async def main(self) -> None:
         """Claim and start jobs until cancelled; outages of Redis are waited out."""
-        self.ctx["redis"] = self.pool
         while True:
             self._awake.clear()
             try:
@@ -119,8 +118,14 @@ class JobWorker(Worker):
         free = self._slots.free(self.models)
         limit = self._slots.free_in_all()
         if not free or limit <= 0:
+            self._may_wait = True
             return
-        for claim in await self._queue.claim(self._worker_id, free, limit=limit):
+        self._may_wait = len(free) < len(self.models)
+        claims = await self._queue.claim(self._worker_id, free, limit=limit)
+        taken = Counter(claim.job.model for claim in claims)
+        # A model that gave less than was asked for is empty, and an enqueued job wakes; then a freed slot need not.
+        self._may_wait |= len(claims) == limit or any(taken[model] == most for model, most in free.items())
+        for claim in claims:
             if claim.job.id in self._in_hand:
                 await self._give_back(claim)
             else:
@@ -148,7 +153,8 @@ class JobWorker(Worker):
         self._slots.give_back(model)
         self._in_hand.pop(job_id, None)
         self.tasks.pop(job_id, None)
-        self.wake()
+        if self._may_wait:
+            self._awake.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("job_run_failed", exc_info=error, extra={"job_id": job_id})
 
@@ -175,23 +181,24 @@ class JobWorker(Worker):
             put_back = await self._queue.requeue(job.claim, failed=False)
             _log.info("job_put_back" if put_back else "job_lost", extra={"attempt": job.claim.failures + 1})
             return
-        _log.info(
-            "job_ended",
-            extra={"status": job.outcome, "model": job.claim.job.model, "held_ms": job.age_ms()},
+        ended = await self._logs.execute(
+            self._queue.finish_command(
+                job.claim,
+                job.outcome,
+                service_ms=job.age_ms() if job.outcome is JobStatus.COMPLETED else 0,
+                retention_ms=self._retention_ms,
+            )
         )
-        await self._queue.finish(
-            job.claim,
-            job.outcome,
-            service_ms=job.age_ms() if job.outcome is JobStatus.COMPLETED else 0,
-            retention_ms=self._retention_ms,
+        _log.info(
+            "job_ended" if ended else "job_lost",
+            extra={"status": job.outcome, "model": job.claim.job.model, "held_ms": job.age_ms()},
         )
 
     async def finish_failed_job(self, job_id: str, result_data: bytes | None) -> None:  # noqa: ARG002
-        """End a job that arq could not start: its envelope has expired, or names an unknown function."""
+        """End a job that arq could not start, which only a bug can cause."""
         job = self._in_hand[job_id]
         with contextlib.suppress(FencedError):
             job.outcome = job.end_with(JobError("The job could not be started."))
-            await job.log.stored()
         await self.finish_job(job_id)
 
     async def heart_beat(self) -> None:
@@ -213,8 +220,7 @@ class JobWorker(Worker):
             job.stop(INTERRUPTED)
 
     async def close(self) -> None:
-        """Close arq's connections; `drain` comes first."""
-        await self.pool.aclose(close_connection_pool=True)
+        """Do nothing: arq holds no connection."""
 
     async def _wait_for_jobs(self, timeout_s: float) -> None:
         if self.tasks:

@@ -8,8 +8,6 @@ import socket
 from contextlib import AsyncExitStack
 from functools import partial
 
-from arq.connections import ArqRedis
-
 from shared import ids
 from shared.job_queue import JobQueue
 from shared.redis_client import connect
@@ -47,7 +45,6 @@ async def work(
             settings=ollama_settings,
         )
         worker = JobWorker(
-            pool=ArqRedis(connection_pool=redis.connection_pool),
             queue=queue,
             logs=logs,
             slots=slots,

@@ -17,5 +17,9 @@ def load(redis: Redis, *names: str) -> Script:
 
     It is sent to Redis by its digest, and whole when Redis does not know it (any more).
     """
-    text = "\n".join((files(__name__) / f"{name}.lua").read_text("utf-8") for name in names)
-    return cast("Script", redis.register_script(text))
+    return cast("Script", redis.register_script(read(*names)))
+
+
+def read(*names: str) -> str:
+    """Return the named scripts as one text."""
+    return "\n".join((files(__name__) / f"{name}.lua").read_text("utf-8") for name in names)

@@ -1,18 +1,18 @@
 -- Ends a job that its owner has brought to an end; its terminal event is already in the log.
--- KEYS 1 job, 2 running, 3 payload, 4 envelope, 5 retries, 6 log, 7 pace, 8 attended, 9 deadlines
+-- KEYS 1 job, 2 running, 3 payload, 4 log, 5 pace, 6 attended, 7 deadlines
 -- ARGV 1 id, 2 epoch, 3 status, 4 retention ms, 5 service ms (0: not representative)
 -- Returns 1, or 0 when the job has another owner or is gone: then nothing is changed
 if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[2] then return 0 end
 redis.call('ZREM', KEYS[2], ARGV[1])
-redis.call('ZREM', KEYS[8], ARGV[1])
-redis.call('ZREM', KEYS[9], ARGV[1])
-redis.call('UNLINK', KEYS[3], KEYS[4], KEYS[5])
+redis.call('ZREM', KEYS[6], ARGV[1])
+redis.call('ZREM', KEYS[7], ARGV[1])
+redis.call('UNLINK', KEYS[3])
 redis.call('HSET', KEYS[1], 'status', ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
-redis.call('PEXPIRE', KEYS[6], ARGV[4])
+redis.call('PEXPIRE', KEYS[4], ARGV[4])
 local service_ms = tonumber(ARGV[5])
 if service_ms > 0 then
-  local before = tonumber(redis.call('HGET', KEYS[7], 'service_ms') or ARGV[5])
-  redis.call('HSET', KEYS[7], 'service_ms', string.format('%.0f', before + (service_ms - before) * 0.2))
+  local before = tonumber(redis.call('HGET', KEYS[5], 'service_ms') or ARGV[5])
+  redis.call('HSET', KEYS[5], 'service_ms', string.format('%.0f', before + (service_ms - before) * 0.2))
 end
 return 1

@@ -1,5 +1,5 @@
 -- Stops a job: one that no live worker holds ends here and now, one that runs is ended by its worker.
--- KEYS 1 job, 2 log, 3 payload, 4 envelope, 5 retries, 6 deadlines, 7 attended
+-- KEYS 1 job, 2 log, 3 payload, 4 deadlines, 5 attended
 -- ARGV 1 id, 2 user id (empty: whoever's), 3 code, 4 status it ends with, 5 terminal event (kind + payload, with the
 --      request id left open as %s), 6 retention ms, 7 waiting prefix, 8 delayed prefix, 9 running prefix,
 --      10 control channel prefix
@@ -13,15 +13,15 @@ if not status or (ARGV[2] ~= '' and ARGV[2] ~= state[2]) then return false end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if status == 'running' and tonumber(redis.call('ZSCORE', ARGV[9] .. model, id) or '0') >= now then
-  redis.call('ZREM', KEYS[7], id)
-  redis.call('ZADD', KEYS[6], string.format('%.0f', now + RETRY_MS), id)
+  redis.call('ZREM', KEYS[5], id)
+  redis.call('ZADD', KEYS[4], string.format('%.0f', now + RETRY_MS), id)
   redis.call('HSET', KEYS[1], 'stop', ARGV[3])
   redis.call('PUBLISH', ARGV[10] .. owner, ARGV[3] .. ' ' .. id)
   return {model, 'stopping'}
 end
 
-redis.call('ZREM', KEYS[6], id)
-redis.call('ZREM', KEYS[7], id)
+redis.call('ZREM', KEYS[4], id)
+redis.call('ZREM', KEYS[5], id)
 if status ~= 'queued' and status ~= 'running' then return {model, status} end
 
 local newest = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
@@ -36,7 +36,7 @@ redis.call('ZREM', ARGV[8] .. model, id)
 redis.call('ZREM', ARGV[9] .. model, id)
 redis.call('XADD', KEYS[2], epoch .. '-' .. seq, 'e', event)
 redis.call('PUBLISH', channel, struct.pack('>c36I8I4I4I4', id, tonumber(epoch), seq, seq, #event) .. event)
-redis.call('UNLINK', KEYS[3], KEYS[4], KEYS[5])
+redis.call('UNLINK', KEYS[3])
 redis.call('HSET', KEYS[1], 'status', ARGV[4], 'epoch', epoch)
 redis.call('PEXPIRE', KEYS[1], ARGV[6])
 redis.call('PEXPIRE', KEYS[2], ARGV[6])
