@@ -5,7 +5,15 @@ import sys
 import uvloop
 
 from shared import log
-from shared.settings import AppSettings, RedisSettings, SettingsError, StreamSettings, load, read_environment
+from shared.settings import (
+    AppSettings,
+    DatabaseSettings,
+    RedisSettings,
+    SettingsError,
+    StreamSettings,
+    load,
+    read_environment,
+)
 from worker.main import work
 from worker.settings import OllamaSettings, WorkerSettings
 
@@ -17,6 +25,7 @@ def main() -> int:
         log.configure(load(AppSettings, environment), role="worker")
         run = work(
             redis_settings=load(RedisSettings, environment),
+            database_settings=load(DatabaseSettings, environment),
             streams=load(StreamSettings, environment),
             ollama_settings=load(OllamaSettings, environment),
             settings=load(WorkerSettings, environment),

@@ -96,15 +96,17 @@ async def _look_back(redis: Redis, job: JobInHand) -> JobStatus | None:
 
 
 async def _ask(author: Author, job: JobInHand) -> None:
-    claim, first_token_ms = job.claim, None
+    claim = job.claim
     started = Started(job_id=claim.job.id, worker=author.worker_name, attempt=claim.failures + 1)
     job.log.append(EventKind.STARTED.value, encode_payload(started))
     async with aclosing(author.ollama.chat(claim.job.request)) as batches:
         async for replies in batches:
             for reply in replies:
-                first_token_ms = job.age_ms() if first_token_ms is None else first_token_ms
+                if job.first_token_ms is None:
+                    job.first_token_ms = job.age_ms()
                 if reply.done:
-                    job.log.append(EventKind.DONE.value, _last_chunk(job, reply, first_token_ms))
+                    job.usage = Usage(prompt_tokens=reply.prompt_eval_count, completion_tokens=reply.eval_count)
+                    job.log.append(EventKind.DONE.value, _last_chunk(job, reply))
                     return
                 job.log.append(EventKind.CHUNK.value, _chunk(job, reply))
                 job.sent_text = True
@@ -125,7 +127,7 @@ def _chunk(job: JobInHand, reply: Reply) -> bytes:
     )
 
 
-def _last_chunk(job: JobInHand, reply: Reply, first_token_ms: int) -> bytes:
+def _last_chunk(job: JobInHand, reply: Reply) -> bytes:
     return encode_payload(
         Chunk(
             model=job.claim.job.model,
@@ -134,11 +136,11 @@ def _last_chunk(job: JobInHand, reply: Reply, first_token_ms: int) -> bytes:
             thinking=reply.thinking or UNSET,
             tool_calls=reply.tool_calls or UNSET,
             done_reason=reply.done_reason,
-            usage=Usage(prompt_tokens=reply.prompt_eval_count, completion_tokens=reply.eval_count),
+            usage=job.usage,
             timings=Timings(
                 queue_ms=job.claim.queue_ms,
                 load_ms=reply.load_duration // 1_000_000,
-                first_token_ms=first_token_ms,
+                first_token_ms=job.first_token_ms or 0,
                 total_ms=job.claim.queue_ms + job.age_ms(),
             ),
             job_id=job.claim.job.id,

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from shared.errors import JobCancelledError, JobError, JobExpiredError, JobTimedOutError
-from shared.events import ErrorBody, EventKind, describe, encode_payload
+from shared.events import ErrorBody, EventKind, Usage, describe, encode_payload
 from shared.job_queue import Claim
 from shared.jobs import JobStatus
 from shared.token_log import FencedError, JobLog
@@ -26,6 +26,9 @@ class JobInHand:
         self.log = log
         self.sent_text = False  # whether a piece of the answer is in the log
         self.outcome: JobStatus | None = None  # None: not ended by this worker
+        self.error_code: str | None = None  # None: it completed
+        self.first_token_ms: int | None = None  # since the claim; None: nothing was answered
+        self.usage = Usage(prompt_tokens=0, completion_tokens=0)
         self._claimed_at_s = asyncio.get_running_loop().time()
         self._stop_code = ""
         self._scope: asyncio.Timeout | None = None
@@ -72,6 +75,7 @@ class JobInHand:
             FencedError: Another worker owns the job.
 
         """
+        self.error_code = error.code
         terminal = ErrorBody(describe(error, request_id=self.claim.job.request_id))
         self.log.append(EventKind.ERROR.value, encode_payload(terminal))
         return JobStatus.CANCELLED if isinstance(error, JobCancelledError) else JobStatus.FAILED

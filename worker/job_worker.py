@@ -46,6 +46,7 @@ class JobWorker(Worker):
         slots: How many may run.
         worker_id: Who claims.
         run: Brings one job to its terminal event; None as its answer: the job is to be put back.
+        ended: Told of every job that has ended.
         retention_ms: How long a finished job's log can be read.
 
     """
@@ -58,6 +59,7 @@ class JobWorker(Worker):
         slots: Slots,
         worker_id: str,
         run: Run,
+        ended: Callable[[JobInHand], None],
         retention_ms: int,
     ) -> None:
         super().__init__(
@@ -79,6 +81,7 @@ class JobWorker(Worker):
         self._slots = slots
         self._worker_id = worker_id
         self._run_job = run
+        self._tell_ended = ended
         self._retention_ms = retention_ms
         self._in_hand: dict[str, JobInHand] = {}
         self._awake = asyncio.Event()
@@ -189,6 +192,8 @@ class JobWorker(Worker):
                 retention_ms=self._retention_ms,
             )
         )
+        if ended:
+            self._tell_ended(job)
         _log.info(
             "job_ended" if ended else "job_lost",
             extra={"status": job.outcome, "model": job.claim.job.model, "held_ms": job.age_ms()},

@@ -9,14 +9,16 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 from shared import ids
+from shared.database import engine
 from shared.job_queue import JobQueue
 from shared.redis_client import connect
-from shared.settings import RedisSettings, StreamSettings
+from shared.settings import DatabaseSettings, RedisSettings, StreamSettings
 from shared.token_log import TokenLogWriter
 from worker.announcer import Announcer
 from worker.generate_reply import Author, generate_reply
 from worker.job_worker import JobWorker
 from worker.leases import keep_leases
+from worker.ledger import Ledger
 from worker.mailbox import Mailbox
 from worker.ollama import Ollama
 from worker.settings import OllamaSettings, WorkerSettings
@@ -26,7 +28,12 @@ _log = logging.getLogger(__name__)
 
 
 async def work(
-    *, redis_settings: RedisSettings, streams: StreamSettings, ollama_settings: OllamaSettings, settings: WorkerSettings
+    *,
+    redis_settings: RedisSettings,
+    database_settings: DatabaseSettings,
+    streams: StreamSettings,
+    ollama_settings: OllamaSettings,
+    settings: WorkerSettings,
 ) -> None:
     """Serve jobs until SIGTERM or SIGINT, then drain; a second signal hands over at once what still runs."""
     worker_id = ids.new_id()
@@ -35,11 +42,15 @@ async def work(
         listening = await stack.enter_async_context(
             connect(redis_settings.redis_url, role="worker-mailbox", read_timeout_s=None)
         )
+        database = engine.connect(database_settings.database_url, role="worker")
+        stack.push_async_callback(database.close)
         ollama = await stack.enter_async_context(Ollama(ollama_settings.ollama_base_url))
         queue, logs = JobQueue(redis), TokenLogWriter(redis)
         slots = Slots(per_model=settings.worker_slots, in_all=settings.worker_max_jobs)
+        name = f"{socket.gethostname()}-{os.getpid()}"
+        ledger = Ledger(database, worker_name=name)
         author = Author(
-            worker_name=f"{socket.gethostname()}-{os.getpid()}",
+            worker_name=name,
             ollama=ollama,
             redis=redis,
             settings=ollama_settings,
@@ -50,6 +61,7 @@ async def work(
             slots=slots,
             worker_id=worker_id,
             run=partial(generate_reply, author),
+            ended=ledger.enter,
             retention_ms=streams.stream_retention_secs * 1000,
         )
         mailbox = Mailbox(listening, worker, worker_id)
@@ -66,6 +78,7 @@ async def work(
                     ("mailbox", mailbox.run()),
                     ("leases", keep_leases(worker, queue, worker_id)),
                     ("announcer", announcer.run()),
+                    ("ledger", ledger.run()),
                     ("claims", worker.main()),
                 )
             ]
@@ -76,6 +89,7 @@ async def work(
             await announcer.announce()
             await worker.drain(settings.worker_drain_secs)
             await announcer.withdraw()
+            await ledger.write()
             for task in background:
                 task.cancel()
     _log.info("worker_stopped")
