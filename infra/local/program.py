@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from signal import Signals
 
+from infra.local.errors import StartFailedError
 from infra.local.leash import die_with_parent
 from infra.local.unprivileged import Account
 
@@ -17,8 +18,12 @@ _PROBE_INTERVAL_S = 0.02
 _LOG_TAIL_BYTES = 4096
 
 
-class StartFailedError(Exception):
-    """A program did not come to serve; the message is one line."""
+Fault = Callable[[int], Awaitable[str | None]]
+"""Is asked with a process id, and answers None when that serves, or words for what is missing."""
+
+
+async def no_fault(_pid: int) -> None:
+    """Know nothing that a program should do but run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +38,8 @@ class Program:
     """Its whole environment."""
     log: Path
     """The file that its output is appended to."""
-    answers: Callable[[], Awaitable[bool]]
-    """Whether it serves now; asked again and again from its start on."""
+    fault: Fault = no_fault
+    """Asked again and again from its start on, until it serves."""
     directory: Path = field(default_factory=Path.cwd)
     """Where it runs."""
     account: Account = field(default_factory=Account)
@@ -57,6 +62,7 @@ class RunningProgram:
     def __init__(self, program: Program, process: Process) -> None:
         self.program = program
         self._process = process
+        self._is_buried = False
 
     @property
     def pid(self) -> int:
@@ -69,27 +75,36 @@ class RunningProgram:
         return self._process.returncode
 
     async def wait(self) -> int:
-        """Return its exit code as soon as it has ended."""
-        return await self._process.wait()
+        """Return its exit code as soon as it has ended; processes that it left in its group are killed."""
+        code = await self._process.wait()
+        if not self._is_buried:
+            self._is_buried = True  # the group's id may belong to somebody else soon
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+        return code
 
-    async def until_it_answers(self) -> None:
+    async def until_it_serves(self) -> None:
         """Return when it serves.
 
         Raises:
-            StartFailedError: It ended before, or took longer than `start_timeout_s`.
+            StartFailedError: It ended before, or took longer than `start_timeout_s`; it is not stopped then.
 
         """
+        fault = None
         try:
             async with asyncio.timeout(self.program.start_timeout_s):
-                while not await self.program.answers():
-                    if self.exit_code is not None:
-                        raise StartFailedError(
-                            f"{self.program.name} {describe_exit(self.exit_code)}{self._last_words()}"
-                        )
+                while self.exit_code is None and (fault := await self.program.fault(self.pid)):  # noqa: ASYNC110
                     await asyncio.sleep(_PROBE_INTERVAL_S)
         except TimeoutError:
-            limit = f"{self.program.start_timeout_s:g} s"
-            raise StartFailedError(f"{self.program.name} does not answer after {limit}{self._last_words()}") from None
+            raise StartFailedError(f"{self.program.name} does not come up: {fault} (log: {self.program.log})") from None
+        if self.exit_code is not None:
+            raise StartFailedError(self.obituary())
+
+    def obituary(self) -> str:
+        """Return one line on how it ended: `gateway-1 ended with code 2: JWT_SECRET is not set (log: …)`."""
+        code = self._process.returncode or 0
+        end = f"was ended by {Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        return f"{self.program.name} {end}: {_last_line(self.program.log)} (log: {self.program.log})"
 
     def send(self, signal_: Signals) -> None:
         """Send a signal to the process, or nothing when it has ended."""
@@ -97,27 +112,13 @@ class RunningProgram:
             self._process.send_signal(signal_)
 
     async def stop(self) -> int:
-        """Ask it to end, wait for it, kill what is left of its group, and return its exit code."""
+        """Ask it to end, kill it when it does not, and return its exit code."""
         self.send(self.program.stop_signal)
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(self.program.stop_timeout_s):
-                await self.wait()
-        except TimeoutError:
-            self.send(signal.SIGKILL)
-        code = await self.wait()
-        self._kill_group()
-        return code
-
-    def _kill_group(self) -> None:
-        with suppress(ProcessLookupError):  # as it should be: it left nobody
-            os.killpg(self.pid, signal.SIGKILL)
-
-    def _last_words(self) -> str:
-        with self.program.log.open("rb") as log:
-            log.seek(max(0, self.program.log.stat().st_size - _LOG_TAIL_BYTES))
-            lines = log.read().decode(errors="replace").split("\n")
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
-        return f": {last} (log: {self.program.log})"
+                return await self.wait()
+        self.send(signal.SIGKILL)
+        return await self.wait()
 
 
 async def start(program: Program) -> RunningProgram:
@@ -146,6 +147,23 @@ async def start(program: Program) -> RunningProgram:
     return RunningProgram(program, process)
 
 
-def describe_exit(code: int) -> str:
-    """Return words for an exit code: `ended with code 3`, `was killed by SIGKILL`."""
-    return f"was ended by {Signals(-code).name}" if code < 0 else f"ended with code {code}"
+async def run(program: Program) -> None:
+    """Start `program` and return when it has done its work.
+
+    Raises:
+        StartFailedError: It cannot be started, or failed.
+
+    """
+    running = await start(program)
+    try:
+        if await running.wait() != 0:
+            raise StartFailedError(running.obituary())
+    finally:
+        await running.stop()
+
+
+def _last_line(log: Path) -> str:
+    with log.open("rb") as text:
+        text.seek(max(0, log.stat().st_size - _LOG_TAIL_BYTES))
+        lines = text.read().decode(errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
+from infra.local.errors import NoAccountError
+
 _NAME = "nobody"  # every system has it, and nothing of value belongs to it
 
 
@@ -16,10 +18,6 @@ class PopenIdentity(TypedDict):
     user: int | None
     group: int | None
     extra_groups: list[int] | None
-
-
-class NoAccountError(Exception):
-    """There is nobody to become; the message is one line."""
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ import os
 import signal
 from pathlib import Path
 
-import redis.asyncio
-import redis.exceptions
-
-from infra.local.program import Program, StartFailedError
+from infra.local.errors import StartFailedError
+from infra.local.probes import redis_fault
+from infra.local.program import Program
+from infra.local.secret_file import write_secret
 
 _CONFIGURATION = """\
 bind 127.0.0.1
@@ -22,7 +22,9 @@ maxmemory-policy noeviction
 """
 
 
-def valkey(directory: Path, *, port: int, password: str, log: Path) -> tuple[Program, str]:
+def valkey(
+    directory: Path, *, port: int, password: str, log: Path, inherited: tuple[int, ...] = ()
+) -> tuple[Program, str]:
     """Return a server that keeps its data in `directory`, and the URL to reach it by.
 
     The configuration goes into a file of mode 0600, because a command line is everybody's to read.
@@ -30,29 +32,17 @@ def valkey(directory: Path, *, port: int, password: str, log: Path) -> tuple[Pro
     directory.mkdir(parents=True, exist_ok=True)
     url = f"redis://:{password}@127.0.0.1:{port}/0"
     configuration = directory / "valkey.conf"
-    configuration.touch(mode=0o600)
-    configuration.write_text(_CONFIGURATION.format(port=port, password=password, directory=f'"{directory}"'))
+    write_secret(configuration, _CONFIGURATION.format(port=port, password=password, directory=f'"{directory}"'))
     program = Program(
         name="valkey",
         argv=(str(_binary()), str(configuration)),
         environment={"PATH": os.defpath},
         log=log,
-        answers=lambda: redis_answers(url),
+        fault=lambda _: redis_fault(url),
+        inherited=inherited,
         orphan_signal=signal.SIGTERM,  # writes out what it has
     )
     return program, url
-
-
-async def redis_answers(url: str) -> bool:
-    """Tell whether the Redis or Valkey at `url` lets us in and takes commands; False also while it loads its data."""
-    client = redis.asyncio.Redis.from_url(url, socket_connect_timeout=1, socket_timeout=1)
-    try:
-        await client.ping()
-    except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
-        return False
-    finally:
-        await client.aclose()
-    return True
 
 
 def _binary() -> Path:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from infra.local.program import StartFailedError
+from infra.local.errors import StartFailedError
 from tests.benchmarks import report
 from tests.benchmarks.bench import FULL, QUICK, Bench, Scale
 from tests.benchmarks.c_programs import CannotCompileError, compile_programs

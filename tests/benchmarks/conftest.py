@@ -30,7 +30,7 @@ async def direct(c_programs: CPrograms, tmp_path: Path) -> AsyncIterator[Target]
     program, port = fake_ollama(c_programs.fake_ollama, tmp_path, MODELS)
     running = await start(program)
     try:
-        await running.until_it_answers()
+        await running.until_it_serves()
         yield Target(name="direct", port=port)
     finally:
         await running.stop()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from infra.local.ports import free_port
 from infra.local.program import Program
-from tests.benchmarks.answering import answers_http
+from tests.benchmarks.answering import http_fault
 
 
 def fake_ollama(binary: Path, directory: Path, models: Mapping[str, int]) -> tuple[Program, int]:
@@ -16,6 +16,6 @@ def fake_ollama(binary: Path, directory: Path, models: Mapping[str, int]) -> tup
         argv=(str(binary), str(port), *(f"{name}={pace}" for name, pace in models.items())),
         environment={},
         log=directory / "fake-ollama.log",
-        answers=lambda: answers_http(port, "/api/version"),
+        fault=lambda _: http_fault(port, "/api/version"),
     )
     return program, port

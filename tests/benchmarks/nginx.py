@@ -6,7 +6,7 @@ from pathlib import Path
 
 from infra.local.ports import free_port
 from infra.local.program import Program
-from tests.benchmarks.answering import answers_http
+from tests.benchmarks.answering import http_fault
 
 _CONFIGURATION = """\
 daemon off;
@@ -55,6 +55,6 @@ def nginx(binary: str, directory: Path, *, model_port: int) -> tuple[Program, in
         argv=(binary, "-e", "stderr", "-c", str(configuration)),
         environment={},
         log=directory / "log",
-        answers=lambda: answers_http(port, "/api/version"),
+        fault=lambda _: http_fault(port, "/api/version"),
     )
     return program, port

@@ -14,7 +14,7 @@ from infra.local.postgresql import postgresql
 from infra.local.program import Program, RunningProgram, start
 from infra.local.unprivileged import account_for_servers
 from infra.local.valkey import valkey
-from tests.benchmarks.answering import answers_http
+from tests.benchmarks.answering import http_fault
 from tests.benchmarks.targets import MODELS, Target
 
 _CHECKOUT = Path(__file__).parents[2]
@@ -31,7 +31,7 @@ async def started(stack: AsyncExitStack, program: Program) -> RunningProgram:
     """
     running = await start(program)
     stack.push_async_callback(running.stop)
-    await running.until_it_answers()
+    await running.until_it_serves()
     return running
 
 
@@ -90,7 +90,7 @@ async def _start_redis(stack: AsyncExitStack, directory: Path, environment: dict
 
 
 async def _start_postgresql(stack: AsyncExitStack, directory: Path, environment: dict[str, str]) -> None:
-    program, environment["DATABASE_URL"] = postgresql(
+    program, environment["DATABASE_URL"] = await postgresql(
         directory / "postgresql",
         port=free_port(),
         password=secrets.token_hex(16),
@@ -107,7 +107,7 @@ def _gateway(name: str, directory: Path, environment: Mapping[str, str], port: i
         environment={**environment, "APP_HOST": "127.0.0.1", "APP_PORT": str(port)},
         directory=directory,
         log=directory / f"{name}.log",
-        answers=lambda: answers_http(port, "/health"),
+        fault=lambda _: http_fault(port, "/health"),
     )
 
 
@@ -119,15 +119,16 @@ def _worker(number: int, directory: Path, environment: Mapping[str, str], gatewa
         environment=environment,
         directory=directory,
         log=directory / f"worker-{number}.log",
-        answers=lambda: _offers(gateway_port, workers=number),
+        fault=lambda _: _offer_fault(gateway_port, workers=number),
     )
 
 
-async def _offers(gateway_port: int, *, workers: int) -> bool:
+async def _offer_fault(gateway_port: int, *, workers: int) -> str | None:
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{gateway_port}") as client:
         ready = (await client.get("/health/ready")).json()
         models = (await client.get("/v1/models")).json()
-    return ready["live_workers"] >= workers and set(models) >= set(MODELS)
+    is_complete = ready["live_workers"] >= workers and set(models) >= set(MODELS)
+    return None if is_complete else f"the gateway sees {ready['live_workers']} workers and the models {models}"
 
 
 async def _sign_up(gateway_port: int) -> str:

@@ -79,7 +79,7 @@ async def start_up(_: Bench, target: Target) -> Figures:
     began = clock()
     running = await start(target.spare)
     try:
-        await running.until_it_answers()
+        await running.until_it_serves()
         start_s = clock() - began
         await asyncio.sleep(_UNTIL_IDLE_S)
         return {"resident_mb": resident_mb(running.pid), "start_s": start_s}

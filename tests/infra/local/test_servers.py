@@ -10,8 +10,8 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError
 
-from infra.local.ports import is_free
-from infra.local.program import StartFailedError
+from infra.local.errors import StartFailedError
+from infra.local.ports import listen_fault
 from tests.databases import Databases
 from tests.processes import ProcessStarter
 from tests.waiting import wait_until
@@ -70,7 +70,7 @@ async def test_a_started_process_serves_and_ends_on_sigterm(start_process: Proce
     assert process.log_lines() == ["serving"]
     await process.stop()
     assert process.exit_code == 0
-    assert is_free(process.port)
+    assert listen_fault("127.0.0.1", process.port) is None
 
 
 async def test_a_process_that_cannot_start_says_why(start_process: ProcessStarter) -> None:
@@ -99,7 +99,7 @@ async def test_a_process_gets_no_environment_but_what_the_test_gives(
 
 
 async def test_free_port_is_free(free_port: int) -> None:
-    assert is_free(free_port)
+    assert listen_fault("127.0.0.1", free_port) is None
 
 
 async def test_wait_until_takes_functions_and_coroutine_functions() -> None:

@@ -1,0 +1,100 @@
+"""Finds or starts what gateways and workers stand on: PostgreSQL, Redis and a server of models."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from infra.local.ports import free_port
+from infra.local.postgresql import create_database, postgresql
+from infra.local.probes import http_fault, postgresql_fault, redis_fault
+from infra.local.program import Program
+from infra.local.settings import StackSettings
+from infra.local.state_directory import StateDirectory
+from infra.local.supervisor import Supervisor
+from infra.local.unprivileged import account_for_servers
+from infra.local.valkey import valkey
+from shared.settings import SettingsError
+
+_DATABASE = "deepersensor"
+
+
+@dataclass(frozen=True)
+class Backends:
+    """Where they are."""
+
+    database_url: str
+    redis_url: str
+    ollama_base_url: str
+    models: str
+    """Who serves the models, in words; `demo` when they are not real."""
+
+
+async def start_backends(
+    settings: StackSettings, state: StateDirectory, surroundings: Mapping[str, str], supervisor: Supervisor
+) -> Backends:
+    """Return where everything is, once it serves; what the settings do not name is started.
+
+    Raises:
+        SettingsError: Something that the settings name does not let us in.
+        LocalStackError: Something of ours did not come up.
+
+    """
+    database, server_url = await _database(settings, state)
+    redis, redis_url = await _redis(settings, state)
+    demo_model, ollama_base_url, models = await _models(settings, state, surroundings)
+    await supervisor.start(*database, *redis, *demo_model)
+    database_url = await create_database(server_url, _DATABASE) if database else server_url
+    return Backends(database_url, redis_url, ollama_base_url, models)
+
+
+async def _database(settings: StackSettings, state: StateDirectory) -> tuple[list[Program], str]:
+    if not settings.database_url:
+        server, url = await postgresql(
+            state.path / "postgresql",
+            port=free_port(),
+            password=state.secret("postgresql_password"),
+            log=state.log("postgresql"),
+            account=account_for_servers(),
+            inherited=(state.lock,),
+        )
+        return [server], url
+    if fault := await postgresql_fault(settings.database_url):
+        raise SettingsError(f"DATABASE_URL names no PostgreSQL that lets us in: {fault}. Leave it unset to start one.")
+    return [], settings.database_url
+
+
+async def _redis(settings: StackSettings, state: StateDirectory) -> tuple[list[Program], str]:
+    if not settings.redis_url:
+        server, url = valkey(
+            state.path / "valkey",
+            port=free_port(),
+            password=state.secret("valkey_password"),
+            log=state.log("valkey"),
+            inherited=(state.lock,),
+        )
+        return [server], url
+    if fault := await redis_fault(settings.redis_url):
+        raise SettingsError(f"REDIS_URL names no Redis that lets us in: {fault}. Leave it unset to start one.")
+    return [], settings.redis_url
+
+
+async def _models(
+    settings: StackSettings, state: StateDirectory, surroundings: Mapping[str, str]
+) -> tuple[list[Program], str, str]:
+    ollama = settings.ollama_base_url.rstrip("/")
+    fault = await http_fault(f"{ollama}/api/version")
+    if fault is None:
+        return [], ollama, f"Ollama at {ollama}"
+    if settings.app_env == "production":
+        raise SettingsError(f"OLLAMA_BASE_URL names no Ollama: {fault}. The demo model is not for APP_ENV=production.")
+    port = free_port()
+    demo = f"http://127.0.0.1:{port}"
+    program = Program(
+        name="demo-model",
+        argv=(sys.executable, "-m", "infra.local.demo_model", "--host", "127.0.0.1", "--port", str(port)),
+        environment=surroundings,
+        log=state.log("demo-model"),
+        fault=lambda _: http_fault(f"{demo}/api/version"),
+        inherited=(state.lock,),
+    )
+    return [program], demo, f"demo model, because no Ollama answers at {ollama}"

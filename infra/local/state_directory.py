@@ -1,0 +1,106 @@
+"""The directory of one local stack: data, secrets and logs, and the lock that keeps a second stack out."""
+
+import fcntl
+import os
+import secrets
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from infra.local.errors import InUseError
+from infra.local.secret_file import write_secret
+
+ACCOUNT = "demo_account"  # file of the account that the stack makes for itself
+_ADDRESS = "address"
+_SECRET_BYTES = 32
+_LAST_RUN_MAY_TAKE_S = 15.0  # until PostgreSQL has gone after its supervisor was killed
+_RETRY_S = 0.1
+
+
+class StateDirectory:
+    """A claimed directory; nobody but the processes that hold `lock` uses it."""
+
+    def __init__(self, path: Path, lock: int) -> None:
+        self.path = path
+        self.lock = lock
+        """A file descriptor that the servers inherit: the claim ends with the last of them, not with us."""
+
+    def log(self, name: str) -> Path:
+        """Return the log file of the process `name`."""
+        return self.path / "logs" / f"{name}.log"
+
+    @contextmanager
+    def address_published(self, address: str) -> Generator[None]:
+        """Let `published_address` tell `address` for the time of the context."""
+        file = self.path / _ADDRESS
+        file.write_text(address)
+        try:
+            yield
+        finally:
+            file.unlink()
+
+    def secret(self, name: str) -> str:
+        """Return the secret `name`, 64 hexadecimal digits, made when there is none; only we may read its file."""
+        file = self.path / name
+        if not file.exists():
+            write_secret(file, secrets.token_hex(_SECRET_BYTES))
+        return file.read_text()
+
+
+@contextmanager
+def claim(path: Path) -> Generator[StateDirectory]:
+    """Make `path` ours for the time of the context; logs of the run before are gone.
+
+    Blocks while processes of a killed run are still ending.
+
+    Raises:
+        InUseError: A stack runs there, or leftovers of one do not end.
+
+    """
+    # Root's PostgreSQL runs as another user who must pass through, and can do no more than that.
+    path.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
+    path = path.resolve()
+    lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        _take(lock, path)
+        logs = path / "logs"
+        logs.mkdir(exist_ok=True)
+        for log in logs.glob("*.log"):
+            log.unlink()
+        yield StateDirectory(path, lock)
+    finally:
+        os.close(lock)
+
+
+def published_address(path: Path) -> str | None:
+    """Return where the stack that uses `path` is reached, or None when none does."""
+    file = path / _ADDRESS
+    return file.read_text() if file.exists() else None
+
+
+def _take(lock: int, path: Path) -> None:
+    give_up_at = time.monotonic() + _LAST_RUN_MAY_TAKE_S
+    while not _lock_now(lock):
+        holder = int(os.pread(lock, 20, 0) or 0)
+        if holder and _is_alive(holder):
+            raise InUseError(
+                f"STATE_DIR {path} is in use by process {holder}. Example: STATE_DIR=.state-2 APP_PORT=8100"
+            )
+        if time.monotonic() > give_up_at:
+            raise InUseError(f"STATE_DIR {path} is in use by what an earlier run left. Example: STATE_DIR=.state-2")
+        time.sleep(_RETRY_S)
+    os.truncate(lock, 0)
+    os.pwrite(lock, str(os.getpid()).encode(), 0)
+
+
+def _lock_now(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()

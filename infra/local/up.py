@@ -1,0 +1,101 @@
+"""`./dev up`: the whole product on one machine, until Ctrl-C."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from infra.local import welcome
+from infra.local.backends import Backends, start_backends
+from infra.local.demo_account import fresh_token, kept_account
+from infra.local.errors import NoTokenError
+from infra.local.model_list import first_model
+from infra.local.ports import free_port, listen_fault
+from infra.local.program import run
+from infra.local.roles import Roles, gateway_address, gateway_ports, role_environment
+from infra.local.settings import StackSettings
+from infra.local.state_directory import ACCOUNT, StateDirectory, claim
+from infra.local.supervisor import Supervisor
+from shared.settings import SettingsError
+
+_HIGHEST_PORT = 65_535
+
+Say = Callable[[str], None]
+
+
+async def up(settings: StackSettings, surroundings: Mapping[str, str], say: Say) -> None:
+    """Start everything, say how to use it, and keep it running until SIGINT, SIGTERM or SIGHUP cancels this task.
+
+    Raises:
+        SettingsError: A setting names something that is not there, or a port that is taken.
+        LocalStackError: Something did not come up. Nothing is left running.
+
+    """
+    began_s = time.monotonic()
+    _check_ports(settings)
+    supervisor = Supervisor(say)
+    with claim(Path(settings.state_dir)) as state, _signals_stop(asyncio.current_task(), supervisor, say):
+        async with supervisor:
+            backends = await _start_all(settings, surroundings, state, supervisor, say)
+            address = gateway_address(settings, settings.app_port)
+            with state.address_published(address):
+                token = await _token(address, state, say)
+                model = await first_model(address, backends.redis_url, token)
+                say(welcome.text(settings, backends, token, model, time.monotonic() - began_s))
+                await asyncio.Event().wait()
+
+
+async def _start_all(
+    settings: StackSettings, surroundings: Mapping[str, str], state: StateDirectory, supervisor: Supervisor, say: Say
+) -> Backends:
+    say("starting PostgreSQL, Valkey and the models")
+    backends = await start_backends(settings, state, surroundings, supervisor)
+    roles = Roles(settings, state, role_environment(surroundings, settings, state, backends))
+    say("bringing the schema up to date")
+    await run(roles.migrations())
+    say(f"starting {settings.up_workers} x worker, {settings.up_gateways} x gateway")
+    await supervisor.start(*roles.workers(), *roles.gateways())
+    return backends
+
+
+def _check_ports(settings: StackSettings) -> None:
+    """Look before anything starts: a port that is taken must not leave half a stack."""
+    for port in gateway_ports(settings):
+        fault = "beyond the last port" if port > _HIGHEST_PORT else listen_fault(settings.app_host, port)
+        if fault:
+            example = f"APP_PORT={free_port()} ./dev up"
+            raise SettingsError(f"APP_PORT={settings.app_port}: cannot listen on {port}, {fault}. Example: {example}")
+
+
+@contextmanager
+def _signals_stop(task: asyncio.Task[None] | None, supervisor: Supervisor, say: Say) -> Generator[None]:
+    """Let the first signal cancel `task`, and a further one end all programs without waiting for them."""
+
+    def receive() -> None:
+        if task is None or task.cancelling():
+            supervisor.kill()
+        else:
+            say("stopping; Ctrl-C again does not wait for answers under way")
+            task.cancel()
+
+    signals = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # which is how nohup asks to be left alone
+        signals.append(signal.SIGHUP)
+    loop = asyncio.get_running_loop()
+    for number in signals:
+        loop.add_signal_handler(number, receive)
+    try:
+        yield
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)
+
+
+async def _token(address: str, state: StateDirectory, say: Say) -> str | None:
+    try:
+        return await fresh_token(address, kept_account(state.path / ACCOUNT))
+    except NoTokenError as error:
+        say(f"no access token: {error}")
+        return None
