@@ -1,6 +1,7 @@
 """Runs one gateway process: `python -m gateway`."""
 
 import asyncio
+import logging
 import signal
 import sys
 from types import FrameType
@@ -18,6 +19,8 @@ from shared.settings import SettingsError, read_environment
 EXIT_FAILED = 1
 EXIT_WRONG_SETTINGS = 2
 
+logger = logging.getLogger(__name__)
+
 
 def main() -> int:
     """Serve until SIGTERM or Ctrl-C; return the exit code."""
@@ -28,7 +31,8 @@ def main() -> int:
         own = settings.read(read_environment())
         log.configure(own.app, role="gateway")
         if own.migrates_on_start:
-            asyncio.run(upgrade(own.database.database_url))
+            revision = asyncio.run(upgrade(own.database.database_url))
+            logger.info("schema_brought_up_to_date", extra={"revision": revision})
     except SettingsError as error:
         print(error, file=sys.stderr)  # noqa: T201  there is no log yet
         return EXIT_WRONG_SETTINGS

@@ -22,6 +22,7 @@ from gateway.accounts.sessions import Sessions
 from gateway.admission.admit import Gate
 from gateway.admission.attendance import Attendance
 from gateway.admission.policy import LimitPolicy
+from gateway.admission.rate_limit import RateLimiter
 from gateway.admission.sweeper import Sweeper
 from gateway.chat.cancel import Canceller
 from gateway.chat.queue_position import QueuePositions
@@ -45,6 +46,7 @@ from shared.subscription import Subscription
 async def open_state(settings: GatewaySettings) -> AsyncGenerator[GatewayState]:
     """Yield the state of a gateway process; everything in it is closed at the end."""
     retention_ms = settings.streams.stream_retention_secs * 1000
+    limit_policy = LimitPolicy(settings.limits)
     client_address = ClientAddress(settings.server.trusted_proxy_ips)
     clock = SystemClock()
     async with AsyncExitStack() as stack:
@@ -85,6 +87,8 @@ async def open_state(settings: GatewaySettings) -> AsyncGenerator[GatewayState]:
             redis=redis,
             database=database,
             client_address=client_address,
+            limit_policy=limit_policy,
+            rate_limiter=RateLimiter(redis),
             authenticator=TokenAuthenticator(tokens=tokens, identities=identities, clock=clock),
             registration=Registration(mode=settings.accounts.signup_mode, database=database, passwords=passwords),
             sessions=Sessions(database=database, passwords=passwords, tokens=tokens),
@@ -94,7 +98,7 @@ async def open_state(settings: GatewaySettings) -> AsyncGenerator[GatewayState]:
                 gate=Gate(queue, settings.queue, retention_ms=retention_ms),
                 catalog=catalog,
                 attendance=attendance,
-                limits=LimitPolicy(settings.limits),
+                limits=limit_policy,
                 client_address=client_address,
                 body=JsonBody(ChatRequest, may_carry_images=True),
                 settings=settings.queue,

@@ -7,6 +7,7 @@ from litestar.datastructures import State
 from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import Struct
 
+from gateway.admission.limited_routes import charge_address
 from gateway.admission.settings import RateLimitSettings
 from shared.database.users import Role
 from shared.errors import UnauthenticatedError
@@ -64,7 +65,11 @@ class RequirePrincipal:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Authenticate, then pass the request on."""
         authenticator: Authenticator = scope["litestar_app"].state.authenticator
-        scope["user"] = await authenticator.authenticate(bearer_token(scope))
+        try:
+            scope["user"] = await authenticator.authenticate(bearer_token(scope))
+        except UnauthenticatedError:  # is charged to the address, so that tokens cannot be tried without end
+            await charge_address(scope)
+            raise
         await self._app(scope, receive, send)
 
 

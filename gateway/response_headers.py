@@ -4,7 +4,7 @@ Litestar's own middleware sits behind its router and misses unknown paths, so th
 A stream passes through here token by token; only its first message is touched.
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -12,9 +12,20 @@ from gateway.request_id import choose_request_id, current_request_id
 from gateway.security_headers import SECURITY_HEADERS
 from shared.log import bound
 
+_ADDED = "response_headers"
+
+
+def add_response_headers(scope: Scope, headers: Mapping[str, str]) -> None:
+    """Have the response carry `headers` too, be it what a handler returns or the error that is raised later on."""
+    added: list[tuple[bytes, bytes]] = scope["state"][_ADDED]
+    added.extend((name.lower().encode("ascii"), value.encode("ascii")) for name, value in headers.items())
+
 
 class ResponseHeaders:
-    """ASGI middleware that names the request and completes the response's headers."""
+    """ASGI middleware that names the request and completes the response's headers.
+
+    A header that the response has already is left as it is.
+    """
 
     def __init__(self, app: ASGIApp, *, request_id_header: str) -> None:
         self._app = app
@@ -27,13 +38,16 @@ class ResponseHeaders:
             return
         request_id = choose_request_id(scope["headers"], self._header)
         current_request_id.set(request_id)
-        own = ((self._header, request_id.encode("ascii")), *SECURITY_HEADERS)
+        added = [(self._header, request_id.encode("ascii"))]
+        scope["state"][_ADDED] = added
 
         # Not `async`: a coroutine of its own for every token of a stream would only pass the message on.
         def send_with_headers(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
-                present = {name.lower() for name, _ in message["headers"]}
-                message["headers"] = [*message["headers"], *(pair for pair in own if pair[0] not in present)]
+                headers = list(message["headers"])
+                present = {name.lower() for name, _ in headers}
+                headers.extend(header for header in (*added, *SECURITY_HEADERS) if header[0] not in present)
+                message["headers"] = headers
             return send(message)
 
         with bound(request_id=request_id):

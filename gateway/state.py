@@ -5,6 +5,8 @@ from redis.asyncio import Redis
 
 from gateway.accounts.registration import Registration
 from gateway.accounts.sessions import Sessions
+from gateway.admission.policy import LimitPolicy
+from gateway.admission.rate_limit import RateLimiter
 from gateway.chat.cancel import Canceller
 from gateway.chat.submit import ChatDesk
 from gateway.client_address import ClientAddress
@@ -23,6 +25,8 @@ class GatewayState(Struct, frozen=True):
     redis: Redis
     database: Database
     client_address: ClientAddress
+    limit_policy: LimitPolicy
+    rate_limiter: RateLimiter
     authenticator: Authenticator
     registration: Registration
     sessions: Sessions

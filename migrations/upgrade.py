@@ -1,5 +1,6 @@
 """Brings the schema up to date, once, however many processes try at the same time."""
 
+import logging
 from pathlib import Path
 
 from alembic import command
@@ -51,6 +52,7 @@ def _explain(url: URL, error: OSError | DBAPIError) -> str:
 
 
 def _upgrade(connection: Connection) -> None:
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # its news are what dialect PostgreSQL speaks
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")

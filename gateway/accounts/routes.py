@@ -8,6 +8,7 @@ from litestar.status_codes import HTTP_200_OK
 from gateway.accounts.registration import Registration
 from gateway.accounts.schemas import Credentials, LoggedIn, Me, SignedUp
 from gateway.accounts.sessions import Sessions
+from gateway.admission.limited_routes import LimitByAddress, LimitByUser
 from gateway.dependencies import Injected
 from gateway.principal import AuthenticatedRequest, RequirePrincipal
 from gateway.request_body import JsonBody
@@ -18,7 +19,7 @@ from shared.errors import UnauthenticatedError
 _credentials = JsonBody(Credentials)
 
 
-@post("/signup", summary="Sign up")
+@post("/signup", summary="Sign up", middleware=[LimitByAddress])
 async def sign_up(request: Request[Any, Any, Any], registration: Injected[Registration]) -> SignedUp:
     """Make an account. A password needs no special characters, only length."""
     body = await _credentials.read(request)
@@ -26,7 +27,7 @@ async def sign_up(request: Request[Any, Any, Any], registration: Injected[Regist
     return SignedUp(id=user.id, email=user.email)
 
 
-@post("/login", summary="Log in", status_code=HTTP_200_OK)
+@post("/login", summary="Log in", status_code=HTTP_200_OK, middleware=[LimitByAddress])
 async def log_in(request: Request[Any, Any, Any], sessions: Injected[Sessions]) -> LoggedIn:
     """Trade e-mail address and password for an access token."""
     body = await _credentials.read(request)
@@ -34,7 +35,7 @@ async def log_in(request: Request[Any, Any, Any], sessions: Injected[Sessions]) 
     return LoggedIn(access_token=token, token_type="bearer", expires_in=sessions.ttl_s)  # noqa: S106  a scheme
 
 
-@get("/me", summary="Show who the caller is", middleware=[RequirePrincipal])
+@get("/me", summary="Show who the caller is", middleware=[RequirePrincipal, LimitByUser])
 async def show_me(request: AuthenticatedRequest, database: Injected[Database]) -> Me:
     """Return the caller's account and limits."""
     async with database.transaction() as connection:

@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 from http import HTTPStatus
 
 from litestar import Response, Router, delete, post
+from litestar.params import FromPath
 from litestar.response import Stream
 
 from gateway.admission.rate_limit_headers import rate_limit_headers
@@ -60,7 +61,7 @@ async def _frames(stack: AsyncExitStack, reader: Reader) -> AsyncGenerator[bytes
 
 @delete("/{job_id:str}", status_code=HTTPStatus.OK, summary="Stop a job")
 async def cancel_chat(
-    request: AuthenticatedRequest, job_id: str, canceller: Injected[Canceller]
+    request: AuthenticatedRequest, job_id: FromPath[str], canceller: Injected[Canceller]
 ) -> Response[JobAnswer]:
     """Stop a job of the caller: 202 while its worker stops it, 200 when it has ended, now or before."""
     state = await canceller.cancel(job_id, user_id=request.user.user_id)

@@ -1,0 +1,62 @@
+"""Limits the rate of requests that do not enter the queue; those that do are limited as they enter (admit.py).
+
+Middleware of a router or a route: it spends before the handler runs and tells what is left in the answer's headers.
+"""
+
+from typing import Any
+
+from litestar import Request
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from gateway.admission.policy import LimitPolicy
+from gateway.admission.rate_limit import Limit, RateLimiter
+from gateway.admission.rate_limit_headers import rate_limit_headers
+from gateway.client_address import ClientAddress
+from gateway.response_headers import add_response_headers
+
+
+class LimitByAddress:
+    """Middleware of routes that anybody may call."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Spend one request of the address's limit, then pass it on."""
+        await charge_address(scope)
+        await self._app(scope, receive, send)
+
+
+class LimitByUser:
+    """Middleware of routes behind `gateway.principal.RequirePrincipal`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Spend one request of the user's limit and of the address's, then pass it on."""
+        policy: LimitPolicy = scope["litestar_app"].state.limit_policy
+        await _spend(scope, policy.of_user(scope["user"].user_id, _address(scope)))
+        await self._app(scope, receive, send)
+
+
+async def charge_address(scope: Scope) -> None:
+    """Spend one request of the limit of the address that it comes from.
+
+    Raises:
+        RateLimitedError: The limit is used up.
+        StoreUnavailableError: Redis is out of reach.
+
+    """
+    policy: LimitPolicy = scope["litestar_app"].state.limit_policy
+    await _spend(scope, policy.of_address(_address(scope)))
+
+
+def _address(scope: Scope) -> str:
+    client_address: ClientAddress = scope["litestar_app"].state.client_address
+    return client_address.of(Request[Any, Any, Any](scope))
+
+
+async def _spend(scope: Scope, limits: tuple[Limit, ...]) -> None:
+    limiter: RateLimiter = scope["litestar_app"].state.rate_limiter
+    add_response_headers(scope, rate_limit_headers(await limiter.spend(*limits)))
