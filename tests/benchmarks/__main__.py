@@ -22,6 +22,7 @@ from tests.benchmarks.model import fake_ollama
 from tests.benchmarks.nginx import nginx, nginx_binary
 from tests.benchmarks.ours import our_stack, started
 from tests.benchmarks.processors import share_two_cores
+from tests.benchmarks.rounds import measure_rounds
 from tests.benchmarks.rows import ROWS, SCENARIOS
 from tests.benchmarks.scenarios import MeasurementError
 from tests.benchmarks.series import measure_series
@@ -34,6 +35,7 @@ _ROUNDS = 3
 class _Options(argparse.Namespace):
     quick: bool
     rounds: int
+    tries: int
     only: list[str]
     targets: list[str]
     series: bool
@@ -56,6 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short round, under a minute: does it work at all")
     parser.add_argument("--rounds", type=int, default=_ROUNDS, help="how often everything is measured (%(default)s)")
+    parser.add_argument(
+        "--tries", type=int, default=1, help="measure again, so often at most, what other work disturbed"
+    )
     parser.add_argument("--only", nargs="+", choices=SCENARIOS, default=list(SCENARIOS), help="measure these rows")
     parser.add_argument("--targets", nargs="+", choices=_TARGETS, default=list(_TARGETS), help="measure these alone")
     parser.add_argument("--series", action="store_true", help="instead: how cost grows with workers, streams and jobs")
@@ -94,13 +99,9 @@ async def _measure_table(
     targets = await _start_targets(stack, directory, model_port, options.targets)
     for target in targets:  # what is loaded or connected at first use is no part of any row
         await bench.send(target, target.streamed(UNPACED, 8), Load(clients=16, requests=8))
-    measured: report.Measured = {}
-    rounds = 1 if options.quick else options.rounds
-    for round_ in range(1, rounds + 1):
-        for name in options.only:
-            for target in targets:
-                sys.stderr.write(f"round {round_} of {rounds}: {name}, {target.name}\n")
-                measured.setdefault((name, target.name), []).append(await SCENARIOS[name](bench, target))
+    measured = await measure_rounds(
+        bench, targets, options.only, rounds=1 if options.quick else options.rounds, tries=options.tries
+    )
     rows = [row for row in ROWS if row.scenario in options.only]
     return report.table(rows, measured) + "\n\n" + report.quoted(rows)
 

@@ -29,6 +29,7 @@ QUICK = Scale(sequential_requests=100, rate_s=1, stream_s=2)
 class Outcome(Struct, frozen=True):
     """What came of a load."""
 
+    target: str
     report: LoadReport
     serving_s: float
     """Processor seconds of the target's processes."""
@@ -43,8 +44,8 @@ class Bench:
     load_program: Path
     model_pid: int
     scale: Scale
-    outcomes: dict[str, list[Outcome]] = field(default_factory=dict)
-    """Everything that was sent, by target."""
+    outcomes: list[Outcome] = field(default_factory=list[Outcome])
+    """Of everything that was sent, in the order of their ends."""
 
     async def send(self, target: Target, request: Request, load: Load) -> Outcome:
         """Put `load` on `target`, wait for the end, and keep the outcome."""
@@ -54,6 +55,6 @@ class Bench:
         busy_s, serving_s = used_on_our_cores() - busy_s, used_by(target.pids) - serving_s
         known_s = serving_s + report.cpu_seconds + used_by([self.model_pid]) - model_s
         available_s = (time.monotonic() - began) * CORES
-        outcome = Outcome(report, serving_s, max(0.0, busy_s - known_s) / available_s)
-        self.outcomes.setdefault(target.name, []).append(outcome)
+        outcome = Outcome(target.name, report, serving_s, max(0.0, busy_s - known_s) / available_s)
+        self.outcomes.append(outcome)
         return outcome

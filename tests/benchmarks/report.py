@@ -1,25 +1,37 @@
-"""Prints what was measured: a Markdown table, the spread behind it, and whether the answers were right."""
+"""Tells what was measured: a table with its spread, whether the answers were right, and whether others disturbed."""
 
 from collections.abc import Iterable, Sequence
 from statistics import median
 
 from tests.benchmarks.bench import Outcome
+from tests.benchmarks.load import LoadReport
 from tests.benchmarks.markdown import aligned
+from tests.benchmarks.rounds import Measured
 from tests.benchmarks.rows import Figure, Row
 from tests.benchmarks.scenarios import Figures
-
-Measured = dict[tuple[str, str], list[Figures]]
-"""The figures of every round by scenario and target."""
 
 _ABSENT = "-"
 
 
 def table(rows: Iterable[Row], measured: Measured) -> str:
     """Return the rows as a Markdown table: medians of the rounds, ours with the least and the most."""
-    head = ["measure", "direct", "nginx", "ours", "ours : direct", "ours : nginx", "first", "goal", "verdict"]
+    head = [
+        "measure",
+        "direct",
+        "nginx",
+        "ours",
+        "ours : direct",
+        "ours : nginx",
+        "first",
+        "goal",
+        "verdict",
+        "other work",
+    ]
     lines = [head]
     for row in rows:
-        direct, nginx, ours = (measured.get((row.scenario, name), []) for name in ("direct", "nginx", "ours"))
+        direct, nginx, ours = (
+            [one.figures for one in measured.get((row.scenario, name), [])] for name in ("direct", "nginx", "ours")
+        )
         lines.append(
             [
                 row.title,
@@ -31,6 +43,7 @@ def table(rows: Iterable[Row], measured: Measured) -> str:
                 _bounds(row.figures, [figure.first for figure in row.figures]),
                 _bounds(row.figures, [figure.goal for figure in row.figures]),
                 verdict(row.figures, ours),
+                _other_work(measured, row.scenario),
             ]
         )
     return aligned(lines)
@@ -56,35 +69,39 @@ def verdict(figures: Sequence[Figure], rounds: Sequence[Figures]) -> str:
     return f"missed, {max(figure.distance(value) for figure, value in known):.2f} x first"
 
 
-def account(outcomes: dict[str, list[Outcome]]) -> list[str]:
+def account(outcomes: Sequence[Outcome]) -> list[str]:
     """Return a line per target: how many answers were whole and exact, and how busy the machine was with other work."""
     lines: list[str] = []
-    for name, of_target in outcomes.items():
-        sent = sum(outcome.report.sent for outcome in of_target)
-        complete = sum(outcome.report.complete for outcome in of_target)
-        tokens = sum(outcome.report.tokens for outcome in of_target)
-        strangers = median(outcome.strangers_share for outcome in of_target)
+    for name in dict.fromkeys(outcome.target for outcome in outcomes):
+        reports = [outcome.report for outcome in outcomes if outcome.target == name]
         lines.append(
-            f"{name}: {complete:,} of {sent:,} answers whole, exact and in order ({tokens:,} tokens); "
-            f"other work on the machine took {strangers:.0%} of the cores"
+            f"{name}: {sum(report.complete for report in reports):,} of {sum(report.sent for report in reports):,} "
+            f"answers whole, exact and in order ({sum(report.tokens for report in reports):,} tokens)"
         )
-        lines += [f"{name}: NOT as asked: {fault}" for fault in _faults(of_target)]
+        lines += [f"{name}: NOT as asked: {_fault(report)}" for report in reports if report.complete < report.sent]
     return lines
 
 
-def all_exact(outcomes: dict[str, list[Outcome]]) -> bool:
+def all_exact(outcomes: Iterable[Outcome]) -> bool:
     """Tell whether every answer was whole: figures about wrong answers are worth nothing."""
-    return all(o.report.complete == o.report.sent for of_target in outcomes.values() for o in of_target)
+    return all(outcome.report.complete == outcome.report.sent for outcome in outcomes)
 
 
-def _faults(outcomes: Iterable[Outcome]) -> Iterable[str]:
-    for outcome in outcomes:
-        report = outcome.report
-        if report.complete < report.sent:
-            yield (
-                f"of {report.sent} answers {report.wrong} wrong, {report.failed} failed, {report.refused} refused, "
-                f"{report.broken} broken off, {report.unfinished} unfinished; {report.first_error or 'no message'}"
-            )
+def _other_work(measured: Measured, scenario: str) -> str:
+    """Return the median share of the cores that went to other work, per target: figures beside 40 % are hearsay."""
+    shares = [
+        median(one.strangers_share for one in measurements)
+        for (name, _), measurements in measured.items()
+        if name == scenario
+    ]
+    return " / ".join(f"{share:.0%}" for share in shares)
+
+
+def _fault(report: LoadReport) -> str:
+    return (
+        f"of {report.sent} answers {report.wrong} wrong, {report.failed} failed, {report.refused} refused, "
+        f"{report.broken} broken off, {report.unfinished} unfinished; {report.first_error or 'no message'}"
+    )
 
 
 def _median(figure: Figure, rounds: Sequence[Figures]) -> float | None:

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.benchmarks.report import table, verdict
+from tests.benchmarks.rounds import Measurement
 from tests.benchmarks.rows import ROWS, SCENARIOS, Figure, Row
 from tests.benchmarks.scenarios import Figures
 
@@ -33,15 +34,15 @@ def test_the_median_of_the_rounds_is_judged() -> None:
 
 def test_ratios_are_taken_within_rounds_and_medians_over_them() -> None:
     row = Row(title="delay", scenario="delay", figures=(DELAY,))
-    ours: list[Figures] = [{"delay_ms": 2.0}, {"delay_ms": 30.0}, {"delay_ms": 8.0}]
-    nginx: list[Figures] = [{"delay_ms": 1.0}, {"delay_ms": 10.0}, {"delay_ms": 2.0}]
+    ours = [Measurement({"delay_ms": value}, 0.25) for value in (2.0, 30.0, 8.0)]
+    nginx = [Measurement({"delay_ms": value}, 0.0) for value in (1.0, 10.0, 2.0)]
 
     cells = [
         cell.strip()
-        for cell in table([row], {("delay", "ours"): ours, ("delay", "nginx"): nginx}).split("\n")[2].split("|")
+        for cell in table([row], {("delay", "nginx"): nginx, ("delay", "ours"): ours}).split("\n")[2].split("|")
     ]
 
-    assert cells[1:-1] == ["delay", "-", "2.0", "8.0 [2.0..30.0]", "-", "3", "10", "5", "first"]
+    assert cells[1:-1] == ["delay", "-", "2.0", "8.0 [2.0..30.0]", "-", "3", "10", "5", "first", "0% / 25%"]
 
 
 def test_every_row_has_a_scenario_and_every_scenario_a_row() -> None:
