@@ -84,6 +84,17 @@ class Chunk(Struct, frozen=True, omit_defaults=True):
     job_id: str | UnsetType = UNSET
 
 
+class Embedded(Struct, frozen=True):
+    """The whole answer of an `embed` job."""
+
+    model: str
+    embeddings: msgspec.Raw  # one array of numbers per input
+    done: bool
+    usage: Usage
+    timings: Timings
+    job_id: str
+
+
 class ErrorDetail(Struct, frozen=True):
     """The error shape of the contract."""
 

@@ -21,9 +21,10 @@ class JobInterruptedError(Exception):
 class JobInHand:
     """A claimed job, its log, and the way to stop it from outside."""
 
-    def __init__(self, claim: Claim, log: JobLog) -> None:
+    def __init__(self, claim: Claim, log: JobLog, *, is_loaded: bool) -> None:
         self.claim = claim
         self.log = log
+        self.is_loaded = is_loaded  # whether Ollama has the model in memory, as far as is known
         self.sent_text = False  # whether a piece of the answer is in the log
         self.outcome: JobStatus | None = None  # None: not ended by this worker
         self.error_code: str | None = None  # None: it completed
