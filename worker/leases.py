@@ -14,8 +14,8 @@ _log = logging.getLogger(__name__)
 class Leases:
     """The leases of one worker, and its own place among the living.
 
-    Whoever claims renews first, in the same task: a worker that was frozen must hear which jobs it has lost, and save
-    those that nobody has taken, before it could claim its own jobs as somebody's who died.
+    Whoever claims renews first, in the same task: a worker that was frozen must hear which jobs it has lost before it
+    takes new ones.
     """
 
     def __init__(self, queue: JobQueue, worker_id: str) -> None:
@@ -31,10 +31,11 @@ class Leases:
 
         """
         loop = asyncio.get_running_loop()
-        if loop.time() < self._due_at_s:
+        asked_at_s = loop.time()
+        if asked_at_s < self._due_at_s:
             return
         answers = await self._queue.heartbeat(self._worker_id, [job.claim for job in jobs])
-        self._due_at_s = loop.time() + HEARTBEAT_S
+        self._due_at_s = asked_at_s + HEARTBEAT_S
         for job, answer in zip(jobs, answers, strict=True):
             if answer == "taken":
                 job.stop(TAKEN)
