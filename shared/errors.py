@@ -5,7 +5,7 @@ HTTP status codes are the gateway's business: gateway/error_responses.py maps th
 the same `code` and `type` into the `error` event that ends a stream.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 
 class DeeperSensorError(Exception):
@@ -216,9 +216,24 @@ class UpstreamUnreachableError(UpstreamError):
 
 
 class UpstreamTimeoutError(UpstreamError):
-    """Ollama was silent for longer than the phase's deadline."""
+    """Ollama was silent for longer than allowed in this phase: `connect`, `first_token`, or `silence` after that."""
 
     code = "upstream_timeout"
+
+    def __init__(self, message: str, *, phase: Literal["connect", "first_token", "silence"], limit_ms: int) -> None:
+        super().__init__(message)
+        self.phase = phase
+        self.limit_ms = limit_ms
+
+
+class UpstreamBusyError(UpstreamError):
+    """Ollama takes nothing more just now; `retry_after_s` is what it said of when to come back, None if nothing."""
+
+    code = "upstream_busy"
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class UpstreamInterruptedError(UpstreamError):
@@ -232,6 +247,16 @@ class UpstreamRejectedError(UpstreamError):
 
     code = "upstream_rejected"
     type = "invalid_request_error"
+
+
+class ContextLengthExceededError(UpstreamRejectedError):
+    """The prompt is longer than the model's context."""
+
+    code = "context_length_exceeded"
+
+
+class UpstreamModelNotFoundError(ModelNotFoundError, UpstreamRejectedError):
+    """This worker's Ollama does not have the model, though it was announced; told like any unknown model."""
 
 
 def by_code(code: str) -> type[DeeperSensorError]:

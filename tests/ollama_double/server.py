@@ -147,8 +147,14 @@ class OllamaDouble(DemoModel):
 
     @asynccontextmanager
     async def _recorded(self, request: web.Request, call: ModelCall) -> AsyncGenerator[Generation]:
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        generation = Generation(call.model, request.path, headers, await request.json())
+        host, port = request.get_extra_info("peername")
+        generation = Generation(
+            model=call.model,
+            path=request.path,
+            client=f"{host}:{port}",
+            headers={name.lower(): value for name, value in request.headers.items()},
+            request=await request.json(),
+        )
         self._records.open(generation)
         outcome = "completed"
         try:
