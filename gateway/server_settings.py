@@ -51,6 +51,9 @@ class ServerSettings(Struct, frozen=True):
     server_idle_timeout_secs: Annotated[
         int, Meta(ge=1, le=86_400, description="An idle connection is closed after this.", examples=["75"])
     ] = 75
+    schema_enabled: Annotated[bool, Meta(description="Whether /schema/openapi.json is served.", examples=["true"])] = (
+        True
+    )
     gateway_drain_secs: Annotated[
         Seconds, Meta(description="Running requests may take this long after SIGTERM.", examples=["120"])
     ] = 120

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 
 class DeeperSensorError(Exception):
-    """The root of every error that has a public code."""
+    """A fault of ours that has no code of its own; the root of every error that has one."""
 
     code: ClassVar[str] = "internal_error"
     type: ClassVar[str] = "server_error"
@@ -261,11 +261,12 @@ class UpstreamModelNotFoundError(ModelNotFoundError, UpstreamRejectedError):
 
 def by_code(code: str) -> type[DeeperSensorError]:
     """Return the class that has this public code; the root for a code that nobody has (any more)."""
-    return _classes(DeeperSensorError).get(code, DeeperSensorError)
+    return family(DeeperSensorError).get(code, DeeperSensorError)
 
 
-def _classes(root: type[DeeperSensorError]) -> dict[str, type[DeeperSensorError]]:
-    classes: dict[str, type[DeeperSensorError]] = {}
+def family(root: type[DeeperSensorError]) -> dict[str, type[DeeperSensorError]]:
+    """Return `root` and every class below it, by public code."""
+    classes = {root.code: root}
     for child in root.__subclasses__():
-        classes |= {child.code: child} | _classes(child)
+        classes |= family(child)
     return classes
