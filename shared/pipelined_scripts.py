@@ -49,7 +49,7 @@ class PipelinedScripts:
         while self._calls:
             calls, self._calls = self._calls, []
             try:
-                replies = await self._execute(calls)
+                replies: list[Any] = await self._execute(calls)
             except RedisError as error:
                 replies = [error] * len(calls)
             for call, reply in zip(calls, replies, strict=True):
