@@ -123,6 +123,7 @@ class Ollama:
         UpstreamTimeoutError: A deadline passed; the error names the phase.
         UpstreamInterruptedError: The answer broke off, or is not one.
         UpstreamRejectedError: Ollama refused the request; subclasses say why where that is known.
+        ModelNotFoundError: Ollama does not have the model; like the others it ends a job.
         UpstreamBusyError: Ollama takes nothing more just now.
         UpstreamError: Ollama failed.
 

@@ -10,6 +10,7 @@ import pytest
 
 from shared.errors import (
     ContextLengthExceededError,
+    DeeperSensorError,
     ModelNotFoundError,
     UpstreamBusyError,
     UpstreamError,
@@ -98,14 +99,14 @@ async def everything(batches: AsyncGenerator[list[Reply]]) -> list[Reply]:
         return [reply async for batch in batches for reply in batch]
 
 
-async def until_error(batches: AsyncGenerator[list[Reply]]) -> tuple[str, UpstreamError]:
+async def until_error(batches: AsyncGenerator[list[Reply]]) -> tuple[str, DeeperSensorError]:
     """Return the text that came before the error, and the error."""
     text = ""
     try:
         async with aclosing(batches):
             async for batch in batches:
                 text += "".join(reply.content for reply in batch)
-    except UpstreamError as error:
+    except DeeperSensorError as error:
         return text, error
     pytest.fail(f"no error after {text!r}")
 
@@ -312,7 +313,7 @@ async def test_an_answer_that_breaks_is_never_an_end(
     ],
 )
 async def test_a_status_says_what_is_wrong(
-    double: OllamaDouble, ollama: Ollama, failure: Fail, kind: type[UpstreamError], code: str
+    double: OllamaDouble, ollama: Ollama, failure: Fail, kind: type[DeeperSensorError], code: str
 ) -> None:
     double.script("demo", Answer((failure,)))
     _, error = await until_error(ollama.chat(chat()))
