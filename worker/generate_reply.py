@@ -6,7 +6,7 @@ from contextlib import aclosing
 from msgspec import UNSET, Struct
 from redis.asyncio import Redis
 
-from shared.errors import AnswerTooLargeError, JobError, WorkerLostError
+from shared.errors import AnswerTooLargeError, JobError, ModelNotFoundError, WorkerLostError
 from shared.events import (
     TERMINAL_KINDS,
     Chunk,
@@ -67,7 +67,7 @@ async def _write_reply(author: Author, job: JobInHand) -> JobStatus:
         if job.sent_text:
             return job.end_with(WorkerLostError("The worker stopped in the middle of the answer."))
         raise
-    except JobError as error:
+    except (JobError, ModelNotFoundError) as error:
         return job.end_with(error)
     except FencedError:
         raise
