@@ -12,7 +12,7 @@ class ServerSettings(Struct, frozen=True):
     """Where the gateway listens and how much it takes from a client."""
 
     app_host: Annotated[str, Meta(description="Address to listen on.", examples=["0.0.0.0"])] = "127.0.0.1"  # noqa: S104
-    app_port: Annotated[Port, Meta(description="Port to listen on.", examples=["8080"])] = 8080
+    app_port: Annotated[Port, Meta(description="Port to listen on.", examples=["8000"])] = 8000
     app_public_url: Annotated[
         str,
         Meta(

@@ -18,8 +18,10 @@ from infra.local.postgresql import postgresql
 from infra.local.program import start
 from infra.local.unprivileged import account_for_servers
 from infra.local.valkey import valkey
+from shared.job_queue import JobQueue
 from shared.redis_client import connect
 from tests.databases import Databases
+from tests.key_leaks import immortal_keys
 from tests.processes import ProcessStarter
 
 
@@ -88,6 +90,13 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
     """A client as the roles have it, on an empty server."""
     async with connect(redis_url, role="test") as client:
         yield client
+
+
+@pytest.fixture
+async def queue(redis: Redis) -> AsyncIterator[JobQueue]:
+    """The queue on an empty server; whatever the test does must leave no key that stays for ever."""
+    yield JobQueue(redis)
+    assert await immortal_keys(redis) == []
 
 
 @pytest.fixture

@@ -39,8 +39,13 @@ class JobInHand:
         return round((asyncio.get_running_loop().time() - self._claimed_at_s) * 1000)
 
     def stop(self, code: str) -> None:
-        """End the work at its next wait: with `TAKEN`, `INTERRUPTED`, or the code of the error it is to end with."""
-        self._stop_code = self._stop_code or code
+        """End the work at its next wait: with `TAKEN`, `INTERRUPTED`, or the code of the error it is to end with.
+
+        The first reason counts: it may be given again, or another one, while the work is still cleaning up.
+        """
+        if self._stop_code or (self._scope is not None and self._scope.expired()):
+            return
+        self._stop_code = code
         if self._scope is not None:
             self._scope.reschedule(asyncio.get_running_loop().time())
 
@@ -56,8 +61,9 @@ class JobInHand:
             FencedError: Another worker owns the job.
 
         """
-        limit_s = self.claim.job.timeout_ms / 1000
-        scope = asyncio.timeout(0 if self._stop_code else limit_s)
+        if self._stop_code:
+            raise self._reason()
+        scope = asyncio.timeout(self.claim.job.timeout_ms / 1000)
         try:
             async with scope:
                 self._scope = scope

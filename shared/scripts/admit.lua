@@ -13,7 +13,7 @@ local now = math.floor(now_us / 1000)
 local limits = (#KEYS - 7)
 local verdict = gcra_check(KEYS, 8, ARGV, 14, limits, now_us)
 if not verdict.allowed then
-  return {'limited', verdict.index, string.format('%.0f', verdict.retry_after_us), verdict.states}
+  return {'limited', verdict.index, verdict.retry_after_us, verdict.states}
 end
 
 local service_ms = redis.call('HGET', KEYS[3], 'service_ms') or '0'

@@ -8,7 +8,12 @@
 local RETRY_MS = 2000  -- a worker that dies before it obeys must not leave the job for ever
 local state = redis.call('HMGET', KEYS[1], 'status', 'user', 'model', 'epoch', 'channel', 'owner', 'request_id')
 local id, status, model, channel, owner = ARGV[1], state[1], state[3], state[5], state[6]
-if not status or (ARGV[2] ~= '' and ARGV[2] ~= state[2]) then return false end
+if not status then
+  redis.call('ZREM', KEYS[4], id)  -- it has expired, and would be found due for ever
+  redis.call('ZREM', KEYS[5], id)
+  return false
+end
+if ARGV[2] ~= '' and ARGV[2] ~= state[2] then return false end
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -1,0 +1,67 @@
+"""Makes jobs and admits them, with everything that a test does not care about filled in."""
+
+from collections.abc import Awaitable, Sequence
+from typing import Any, cast
+
+from redis.asyncio import Redis
+
+from shared import redis_keys
+from shared.ids import new_id
+from shared.job_queue import Admitted, JobQueue, LimitReached, QueueFull, RateLimit
+from shared.jobs import Job, JobKind
+
+MODEL = "demo:latest"
+CHANNEL = "ds:gateway:test"
+RETENTION_MS = 60_000
+
+
+def make_job(
+    *, user: str = "alice", model: str = MODEL, request: bytes = b'{"messages": []}', timeout_ms: int = 60_000
+) -> Job:
+    """Return a new job."""
+    return Job(
+        id=new_id(),
+        kind=JobKind.CHAT,
+        model=model,
+        user_id=user,
+        request=request,
+        request_id=f"request-of-{user}",
+        traceparent="",
+        timeout_ms=timeout_ms,
+        calls_tools=False,
+    )
+
+
+async def try_to_admit(
+    queue: JobQueue,
+    job: Job,
+    *,
+    limits: Sequence[RateLimit] = (),
+    max_depth: int = 10_000,
+    queue_timeout_ms: int = 60_000,
+    unattended_ms: int = 0,
+) -> Admitted | LimitReached | QueueFull:
+    """Ask for admission."""
+    return await queue.admit(
+        job,
+        channel=CHANNEL,
+        limits=limits,
+        max_depth=max_depth,
+        queue_timeout_ms=queue_timeout_ms,
+        unattended_ms=unattended_ms,
+        retention_ms=RETENTION_MS,
+    )
+
+
+async def admit(queue: JobQueue, job: Job | None = None, **options: Any) -> Job:  # noqa: ANN401  see try_to_admit
+    """Have a job admitted, a new one unless given, and return it."""
+    job = job or make_job()
+    verdict = await try_to_admit(queue, job, **options)
+    assert isinstance(verdict, Admitted), verdict
+    return job
+
+
+async def state_of(redis: Redis, job: Job) -> dict[str, str]:
+    """Return a job's hash; empty when it is gone."""
+    fields = await cast("Awaitable[dict[bytes, bytes]]", redis.hgetall(redis_keys.JOB + job.id))
+    return {name.decode(): value.decode() for name, value in fields.items()}
