@@ -12,6 +12,7 @@ from gateway.health.routes import health_routes
 from gateway.lifespan import lifespan
 from gateway.models.routes import model_routes
 from gateway.response_headers import ResponseHeaders
+from gateway.schema import schema_routes
 from gateway.settings import GatewaySettings
 from gateway.state import GatewayState
 
@@ -24,7 +25,13 @@ def create_app(settings: GatewaySettings) -> ASGIApp:
 def create_routes(settings: GatewaySettings) -> Litestar:
     """Return what `create_app` wraps: routing, dependencies and error answers."""
     return Litestar(
-        route_handlers=[health_routes, account_routes, model_routes, chat_routes],
+        route_handlers=[
+            health_routes,
+            account_routes,
+            model_routes,
+            chat_routes,
+            *([schema_routes] if settings.server.schema_enabled else []),
+        ],
         dependencies=provide_fields(GatewayState),
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=[lifespan],

@@ -47,7 +47,6 @@ class JsonBody(Generic[Body]):
     """
 
     def __init__(self, kind: type[Body], *, may_carry_images: bool = False) -> None:
-        self.kind = kind
         self._decoder = Decoder(kind)
         self._may_carry_images = may_carry_images
 

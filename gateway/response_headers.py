@@ -39,7 +39,7 @@ class ResponseHeaders:
         request_id = choose_request_id(scope["headers"], self._header)
         current_request_id.set(request_id)
         added = [(self._header, request_id.encode("ascii"))]
-        scope["state"][_ADDED] = added
+        scope.setdefault("state", {})[_ADDED] = added
 
         # Not `async`: a coroutine of its own for every token of a stream would only pass the message on.
         def send_with_headers(message: Message) -> Awaitable[None]:

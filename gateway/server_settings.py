@@ -12,7 +12,7 @@ class ServerSettings(Struct, frozen=True):
     """Where the gateway listens and how much it takes from a client."""
 
     app_host: Annotated[str, Meta(description="Address to listen on.", examples=["0.0.0.0"])] = "127.0.0.1"  # noqa: S104
-    app_port: Annotated[Port, Meta(description="Port to listen on.", examples=["8080"])] = 8080
+    app_port: Annotated[Port, Meta(description="Port to listen on.", examples=["8000"])] = 8000
     app_public_url: Annotated[
         str,
         Meta(
@@ -51,6 +51,9 @@ class ServerSettings(Struct, frozen=True):
     server_idle_timeout_secs: Annotated[
         int, Meta(ge=1, le=86_400, description="An idle connection is closed after this.", examples=["75"])
     ] = 75
+    schema_enabled: Annotated[bool, Meta(description="Whether /schema/openapi.json is served.", examples=["true"])] = (
+        True
+    )
     gateway_drain_secs: Annotated[
         Seconds, Meta(description="Running requests may take this long after SIGTERM.", examples=["120"])
     ] = 120

@@ -5,11 +5,11 @@ HTTP status codes are the gateway's business: gateway/error_responses.py maps th
 the same `code` and `type` into the `error` event that ends a stream.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 
 class DeeperSensorError(Exception):
-    """The root of every error that has a public code."""
+    """A fault of ours that has no code of its own; the root of every error that has one."""
 
     code: ClassVar[str] = "internal_error"
     type: ClassVar[str] = "server_error"
@@ -216,9 +216,24 @@ class UpstreamUnreachableError(UpstreamError):
 
 
 class UpstreamTimeoutError(UpstreamError):
-    """Ollama was silent for longer than the phase's deadline."""
+    """Ollama was silent for longer than allowed in this phase: `connect`, `first_token`, or `silence` after that."""
 
     code = "upstream_timeout"
+
+    def __init__(self, message: str, *, phase: Literal["connect", "first_token", "silence"], limit_ms: int) -> None:
+        super().__init__(message)
+        self.phase = phase
+        self.limit_ms = limit_ms
+
+
+class UpstreamBusyError(UpstreamError):
+    """Ollama takes nothing more just now; `retry_after_s` is what it said of when to come back, None if nothing."""
+
+    code = "upstream_busy"
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class UpstreamInterruptedError(UpstreamError):
@@ -234,13 +249,20 @@ class UpstreamRejectedError(UpstreamError):
     type = "invalid_request_error"
 
 
+class ContextLengthExceededError(UpstreamRejectedError):
+    """The prompt is longer than the model's context."""
+
+    code = "context_length_exceeded"
+
+
 def by_code(code: str) -> type[DeeperSensorError]:
     """Return the class that has this public code; the root for a code that nobody has (any more)."""
-    return _classes(DeeperSensorError).get(code, DeeperSensorError)
+    return family(DeeperSensorError).get(code, DeeperSensorError)
 
 
-def _classes(root: type[DeeperSensorError]) -> dict[str, type[DeeperSensorError]]:
-    classes: dict[str, type[DeeperSensorError]] = {}
+def family(root: type[DeeperSensorError]) -> dict[str, type[DeeperSensorError]]:
+    """Return `root` and every class below it, by public code."""
+    classes = {root.code: root}
     for child in root.__subclasses__():
-        classes |= {child.code: child} | _classes(child)
+        classes |= family(child)
     return classes

@@ -26,6 +26,7 @@ from shared import redis_keys, scripts
 from shared.errors import JobError
 from shared.events import ErrorBody, EventKind, describe, encode_payload
 from shared.jobs import Job, JobStatus, decode_job, encode_job
+from shared.pipelined_scripts import PipelinedScripts
 from shared.token_log import Command
 
 LEASE_MS = 1_500
@@ -107,7 +108,7 @@ class JobQueue:
     def __init__(self, redis: Redis, *, lease_ms: int = LEASE_MS) -> None:
         self._redis = redis
         self._lease_ms = lease_ms
-        self._admit = scripts.load(redis, "gcra", "admit")
+        self._admit = PipelinedScripts(redis).load("gcra", "admit")
         self._claim = scripts.load(redis, "end_job", "claim")
         self._heartbeat = scripts.load(redis, "heartbeat")
         self._finish = scripts.read("finish")  # sent whole: a pipeline cannot send it again

@@ -18,6 +18,7 @@ Group = TypeVar("Group", bound=Struct)
 Port = Annotated[int, Meta(ge=1, le=65_535)]
 Millis = Annotated[int, Meta(ge=1, le=86_400_000)]
 Seconds = Annotated[int, Meta(ge=0, le=31_536_000)]
+PositiveSeconds = Annotated[int, Meta(ge=1, le=31_536_000)]
 
 
 class SettingsError(Exception):
@@ -83,7 +84,7 @@ class StreamSettings(Struct, frozen=True):
     """How long what was streamed can be read again; gateway and worker must agree."""
 
     stream_retention_secs: Annotated[
-        Seconds, Meta(ge=1, description="How long a finished job's stream can be replayed.", examples=["3600"])
+        PositiveSeconds, Meta(description="How long a finished job's stream can be replayed.", examples=["3600"])
     ] = 3600
 
 

@@ -123,7 +123,7 @@ class ProcessStarter:
         program = Program(
             name=name,
             argv=(sys.executable, "-m", module, *arguments),
-            environment=_surroundings() | {"APP_HOST": "127.0.0.1", "APP_PORT": str(port), **environment},
+            environment=inherited_variables() | {"APP_HOST": "127.0.0.1", "APP_PORT": str(port), **environment},
             directory=self._directory,
             log=self._directory / f"{name}.log",
             fault=_fault_of(module, environment, f"http://127.0.0.1:{port}{health}"),
@@ -142,7 +142,8 @@ class ProcessStarter:
         await self._stack.aclose()
 
 
-def _surroundings() -> dict[str, str]:
+def inherited_variables() -> dict[str, str]:
+    """Return what of the tests' own environment a process of the product gets."""
     inherited = {name: os.environ[name] for name in _INHERITED_VARIABLES if name in os.environ}
     return {**inherited, "PYTHONPATH": str(CHECKOUT), "PYTHONUNBUFFERED": "1"}
 

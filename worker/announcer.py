@@ -43,6 +43,7 @@ class Announcer:
     async def announce(self) -> None:
         """Look at Ollama once and announce what is there."""
         offers, version = await self._look()
+        self._worker.loaded = frozenset(offer.name for offer in offers if offer.loaded)
         await self._adopt(frozenset(offer.name for offer in offers))
         try:
             await announce(self._redis, self._announcement(offers, version), lease_ms=WORKER_LEASE_MS)

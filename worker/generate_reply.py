@@ -10,15 +10,17 @@ from shared.errors import (
     AnswerTooLargeError,
     JobCancelledError,
     JobError,
+    ModelNotFoundError,
     UpstreamInterruptedError,
     WorkerLostError,
 )
-from shared.events import Chunk, ErrorBody, EventKind, Started, Timings, Usage, encode_payload
+from shared.events import Chunk, Embedded, ErrorBody, EventKind, Started, Timings, Usage, encode_payload
 from shared.job_queue import Claim
-from shared.jobs import JobStatus
+from shared.jobs import JobKind, JobStatus
 from shared.token_log import FencedError
 from worker.job_in_hand import JobInHand, JobInterruptedError
-from worker.ollama import Ollama, Reply
+from worker.ollama import Deadlines, Ollama, deadlines_for
+from worker.ollama_replies import Reply
 from worker.settings import OllamaSettings
 
 MAX_FAILURES = 3  # a job that has cost so many workers their life or their answer is not tried again
@@ -32,6 +34,13 @@ class Author(Struct, frozen=True):
     worker_name: str  # as clients see it
     ollama: Ollama
     settings: OllamaSettings
+
+
+class Closing(Struct, frozen=True):
+    """What the last event of every whole answer has, whatever its kind."""
+
+    usage: Usage
+    timings: Timings
 
 
 async def generate_reply(author: Author, job: JobInHand) -> JobStatus | None:
@@ -62,7 +71,7 @@ async def _write_reply(author: Author, job: JobInHand) -> JobStatus:
         if job.sent_text:
             return job.end_with(WorkerLostError("The worker stopped in the middle of the answer."))
         raise
-    except JobError as error:
+    except (JobError, ModelNotFoundError) as error:
         return job.end_with(error)
     except FencedError:
         raise
@@ -77,9 +86,8 @@ def _recall_end(job: JobInHand) -> JobStatus | None:
     event = job.claim.last_event
     match event[:1]:
         case EventKind.DONE.value:
-            last_chunk = msgspec.json.decode(event[1:], type=Chunk)
-            job.usage = last_chunk.usage or job.usage
-            job.first_token_ms = last_chunk.timings.first_token_ms if last_chunk.timings else None
+            closing = msgspec.json.decode(event[1:], type=Closing)
+            job.usage, job.first_token_ms = closing.usage, closing.timings.first_token_ms
             return JobStatus.COMPLETED
         case EventKind.ERROR.value:
             job.error_code = msgspec.json.decode(event[1:], type=ErrorBody).error.code
@@ -105,7 +113,16 @@ async def _ask(author: Author, job: JobInHand) -> None:
     claim = job.claim
     started = Started(job_id=claim.job.id, worker=author.worker_name, attempt=claim.failures + 1)
     job.log.append(EventKind.STARTED.value, encode_payload(started))
-    async with aclosing(author.ollama.chat(claim.job.request)) as batches:
+    if claim.job.kind is JobKind.EMBED:
+        await _embed(author, job)
+    else:
+        await _generate(author, job)
+
+
+async def _generate(author: Author, job: JobInHand) -> None:
+    ask = author.ollama.chat if job.claim.job.kind is JobKind.CHAT else author.ollama.generate
+    replies_as_read = ask(job.claim.job.request, deadlines=_deadlines(author, job), headers=_headers(job))
+    async with aclosing(replies_as_read) as batches:
         async for replies in batches:
             for reply in replies:
                 if job.first_token_ms is None:
@@ -120,6 +137,39 @@ async def _ask(author: Author, job: JobInHand) -> None:
                 raise AnswerTooLargeError(f"The answer is longer than {author.settings.max_answer_bytes} bytes.")
             await job.log.room()
     raise UpstreamInterruptedError("Ollama ended its answer without the last line.")
+
+
+async def _embed(author: Author, job: JobInHand) -> None:
+    answer = await author.ollama.embed(job.claim.job.request, deadlines=_deadlines(author, job), headers=_headers(job))
+    job.first_token_ms = job.age_ms()
+    job.usage = Usage(prompt_tokens=answer.prompt_eval_count, completion_tokens=0)
+    embedded = Embedded(
+        model=job.claim.job.model,
+        embeddings=answer.embeddings,
+        done=True,
+        usage=job.usage,
+        timings=_timings(job, answer.load_duration),
+        job_id=job.claim.job.id,
+    )
+    job.log.append(EventKind.DONE.value, encode_payload(embedded))
+
+
+def _deadlines(author: Author, job: JobInHand) -> Deadlines:
+    return deadlines_for(author.settings, is_loaded=job.is_loaded, calls_tools=job.claim.job.calls_tools)
+
+
+def _headers(job: JobInHand) -> dict[str, str]:
+    traceparent = job.claim.job.traceparent
+    return {"traceparent": traceparent} if traceparent else {}
+
+
+def _timings(job: JobInHand, load_ns: int) -> Timings:
+    return Timings(
+        queue_ms=job.claim.queue_ms,
+        load_ms=load_ns // 1_000_000,
+        first_token_ms=job.first_token_ms or 0,
+        total_ms=job.claim.queue_ms + job.age_ms(),
+    )
 
 
 def _chunk(job: JobInHand, reply: Reply) -> bytes:
@@ -144,12 +194,7 @@ def _last_chunk(job: JobInHand, reply: Reply) -> bytes:
             tool_calls=reply.tool_calls or UNSET,
             done_reason=reply.done_reason,
             usage=job.usage,
-            timings=Timings(
-                queue_ms=job.claim.queue_ms,
-                load_ms=reply.load_duration // 1_000_000,
-                first_token_ms=job.first_token_ms or 0,
-                total_ms=job.claim.queue_ms + job.age_ms(),
-            ),
+            timings=_timings(job, reply.load_duration),
             job_id=job.claim.job.id,
         )
     )

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from shared.errors import JobCancelledError, JobError, JobExpiredError, JobTimedOutError
+from shared.errors import DeeperSensorError, JobCancelledError, JobError, JobExpiredError, JobTimedOutError
 from shared.events import ErrorBody, EventKind, Usage, describe, encode_payload
 from shared.job_queue import Claim
 from shared.jobs import JobStatus
@@ -21,9 +21,10 @@ class JobInterruptedError(Exception):
 class JobInHand:
     """A claimed job, its log, and the way to stop it from outside."""
 
-    def __init__(self, claim: Claim, log: JobLog) -> None:
+    def __init__(self, claim: Claim, log: JobLog, *, is_loaded: bool) -> None:
         self.claim = claim
         self.log = log
+        self.is_loaded = is_loaded  # whether Ollama has the model in memory, as far as is known
         self.sent_text = False  # whether a piece of the answer is in the log
         self.outcome: JobStatus | None = None  # None: not ended by this worker
         self.error_code: str | None = None  # None: it completed
@@ -74,7 +75,7 @@ class JobInHand:
         finally:
             self._scope = None
 
-    def end_with(self, error: JobError) -> JobStatus:
+    def end_with(self, error: DeeperSensorError) -> JobStatus:
         """Append `error` as the terminal event and return the status that goes with it.
 
         Raises:

@@ -25,6 +25,7 @@ from shared.log import bound
 from shared.token_log import FencedError, TokenLogWriter
 from worker.envelopes import Envelopes
 from worker.job_in_hand import INTERRUPTED, TAKEN, JobInHand
+from worker.leases import Leases
 from worker.slots import Slots
 
 POLL_S = 0.25  # a safety net: workers are woken; this finds ended leases and what a lost publication should have told
@@ -76,8 +77,10 @@ class JobWorker(Worker):
             job_deserializer=Envelopes.decode,
         )
         self.models: frozenset[str] = frozenset()  # what this worker's Ollama has
+        self.loaded: frozenset[str] = frozenset()  # what of it is in memory
         self._queue = queue
         self._logs = logs
+        self._leases = Leases(queue, worker_id)
         self._slots = slots
         self._worker_id = worker_id
         self._run_job = run
@@ -102,7 +105,7 @@ class JobWorker(Worker):
             job.stop(code)
 
     async def main(self) -> None:
-        """Claim and start jobs until cancelled; outages of Redis are waited out."""
+        """Renew leases, claim and start jobs until cancelled; outages of Redis are waited out."""
         while True:
             self._awake.clear()
             try:
@@ -116,6 +119,7 @@ class JobWorker(Worker):
                     await self._awake.wait()
 
     async def _poll_iteration(self) -> None:
+        await self._leases.renew_if_due(self.in_hand())
         if not self.allow_pick_jobs:
             return
         free = self._slots.free(self.models)
@@ -142,7 +146,7 @@ class JobWorker(Worker):
     async def _start(self, claim: Claim) -> None:
         job_id, model = claim.job.id, claim.job.model
         log = self._logs.open(job_id=job_id, epoch=claim.epoch, last_seq=claim.last_seq, channel=claim.channel)
-        self._in_hand[job_id] = JobInHand(claim, log)
+        self._in_hand[job_id] = JobInHand(claim, log, is_loaded=model in self.loaded)
         self._slots.take(model)
         await self.sem.acquire()
         self.job_counter += 1

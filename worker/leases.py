@@ -3,35 +3,44 @@
 import asyncio
 import logging
 
-from redis.exceptions import RedisError
-
 from shared.job_queue import JobQueue
-from worker.job_in_hand import TAKEN
-from worker.job_worker import JobWorker
+from worker.job_in_hand import TAKEN, JobInHand
 
 HEARTBEAT_S = 0.5  # a third of the lease: two may be lost
 
 _log = logging.getLogger(__name__)
 
 
-async def keep_leases(worker: JobWorker, queue: JobQueue, worker_id: str) -> None:
-    """Renew all leases in one script per heartbeat, until cancelled; outages of Redis are waited out."""
-    while True:
-        try:
-            await _renew(worker, queue, worker_id)
-        except RedisError as error:
-            _log.warning("heartbeat_failed", extra={"error": str(error)})
-        await asyncio.sleep(HEARTBEAT_S)
+class Leases:
+    """The leases of one worker, and its own place among the living.
 
+    Whoever claims renews first, in the same task: a worker that was frozen must hear which jobs it has lost before it
+    takes new ones.
+    """
 
-async def _renew(worker: JobWorker, queue: JobQueue, worker_id: str) -> None:
-    jobs = worker.in_hand()
-    answers = await queue.heartbeat(worker_id, [job.claim for job in jobs])
-    for job, answer in zip(jobs, answers, strict=True):
-        if answer == "taken":
-            job.stop(TAKEN)
-        elif answer == "missing":
-            _log.error("job_missing_in_redis", extra={"job_id": job.claim.job.id})
-            job.stop(TAKEN)
-        elif answer.startswith("stop:"):
-            job.stop(answer.removeprefix("stop:"))
+    def __init__(self, queue: JobQueue, worker_id: str) -> None:
+        self._queue = queue
+        self._worker_id = worker_id
+        self._due_at_s = 0.0
+
+    async def renew_if_due(self, jobs: list[JobInHand]) -> None:
+        """Renew all leases in one script, twice a second at most.
+
+        Raises:
+            RedisError: Redis is out of reach; the next call tries again.
+
+        """
+        loop = asyncio.get_running_loop()
+        asked_at_s = loop.time()
+        if asked_at_s < self._due_at_s:
+            return
+        answers = await self._queue.heartbeat(self._worker_id, [job.claim for job in jobs])
+        self._due_at_s = asked_at_s + HEARTBEAT_S
+        for job, answer in zip(jobs, answers, strict=True):
+            if answer == "taken":
+                job.stop(TAKEN)
+            elif answer == "missing":
+                _log.error("job_missing_in_redis", extra={"job_id": job.claim.job.id})
+                job.stop(TAKEN)
+            elif answer.startswith("stop:"):
+                job.stop(answer.removeprefix("stop:"))

@@ -17,7 +17,6 @@ from shared.token_log import TokenLogWriter
 from worker.announcer import Announcer
 from worker.generate_reply import Author, generate_reply
 from worker.job_worker import JobWorker
-from worker.leases import keep_leases
 from worker.ledger import Ledger
 from worker.mailbox import Mailbox
 from worker.ollama import Ollama
@@ -75,7 +74,6 @@ async def work(
                 for name, endless in (
                     ("log", logs.run()),
                     ("mailbox", mailbox.run()),
-                    ("leases", keep_leases(worker, queue, worker_id)),
                     ("announcer", announcer.run()),
                     ("ledger", ledger.run()),
                     ("claims", worker.main()),

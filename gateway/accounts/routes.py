@@ -10,16 +10,22 @@ from gateway.accounts.schemas import Credentials, LoggedIn, Me, SignedUp
 from gateway.accounts.sessions import Sessions
 from gateway.admission.limited_routes import LimitByAddress, LimitByUser
 from gateway.dependencies import Injected
+from gateway.operation import Operation
 from gateway.principal import AuthenticatedRequest, RequirePrincipal
 from gateway.request_body import JsonBody
 from shared.database import users
 from shared.database.engine import Database
-from shared.errors import UnauthenticatedError
+from shared.errors import EmailTakenError, ForbiddenError, TryLaterError, UnauthenticatedError
 
 _credentials = JsonBody(Credentials)
 
 
-@post("/signup", summary="Sign up", middleware=[LimitByAddress])
+@post(
+    "/signup",
+    summary="Sign up",
+    middleware=[LimitByAddress],
+    operation=Operation(body=Credentials, errors=[ForbiddenError, EmailTakenError, TryLaterError]),
+)
 async def sign_up(request: Request[Any, Any, Any], registration: Injected[Registration]) -> SignedUp:
     """Make an account. A password needs no special characters, only length."""
     body = await _credentials.read(request)
@@ -27,7 +33,13 @@ async def sign_up(request: Request[Any, Any, Any], registration: Injected[Regist
     return SignedUp(id=user.id, email=user.email)
 
 
-@post("/login", summary="Log in", status_code=HTTP_200_OK, middleware=[LimitByAddress])
+@post(
+    "/login",
+    summary="Log in",
+    status_code=HTTP_200_OK,
+    middleware=[LimitByAddress],
+    operation=Operation(body=Credentials, errors=[UnauthenticatedError, TryLaterError]),
+)
 async def log_in(request: Request[Any, Any, Any], sessions: Injected[Sessions]) -> LoggedIn:
     """Trade e-mail address and password for an access token."""
     body = await _credentials.read(request)

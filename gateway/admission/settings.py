@@ -35,8 +35,8 @@ class RateLimitSettings(Struct, frozen=True):
         int, Meta(ge=1, le=60_000_000, description="Requests per minute and user.", examples=["60"])
     ] = 60
     rate_limit_burst: Annotated[
-        int | None,
-        Meta(ge=1, le=60_000_000, description="Requests at once; unset: as many as per minute.", examples=["60"]),
+        Annotated[int, Meta(ge=1, le=60_000_000)] | None,
+        Meta(description="Requests at once; unset: as many as per minute.", examples=["60"]),
     ] = None
     rate_limit_address_requests_per_minute: Annotated[
         int, Meta(ge=1, le=60_000_000, description="Requests per minute and address.", examples=["600"])

@@ -12,18 +12,40 @@ from gateway.admission.rate_limit_headers import rate_limit_headers
 from gateway.chat.cancel import Canceller
 from gateway.chat.collect import collect
 from gateway.chat.event_stream import RETRY, to_frames
-from gateway.chat.schemas import JobAnswer
+from gateway.chat.schemas import ChatRequest, JobAnswer
 from gateway.chat.submit import ChatDesk
 from gateway.dependencies import Injected
 from gateway.error_responses import status_of
+from gateway.operation import Answer, Operation
 from gateway.principal import AuthenticatedRequest, RequirePrincipal
 from gateway.relay import Reader
-from shared.errors import by_code
+from shared.errors import (
+    JobError,
+    ModelNotFoundError,
+    NotFoundError,
+    NoWorkerError,
+    QueueFullError,
+    StoreUnavailableError,
+    by_code,
+    family,
+)
+from shared.events import Chunk
 
+REFUSALS = (ModelNotFoundError, NoWorkerError, QueueFullError, StoreUnavailableError)
 STREAM_HEADERS = {"X-Accel-Buffering": "no"}
 
 
-@post("/", status_code=HTTPStatus.OK, summary="Ask a model and wait for the whole answer")
+@post(
+    "/",
+    status_code=HTTPStatus.OK,
+    summary="Ask a model and wait for the whole answer",
+    operation=Operation(
+        body=ChatRequest,
+        answers={HTTPStatus.OK: Answer("The pieces of the answer.", list[Chunk], headers=["X-Job-Id"])},
+        errors=[*REFUSALS, *family(JobError).values()],
+        is_limited=True,
+    ),
+)
 async def create_chat(request: AuthenticatedRequest, chats: Injected[ChatDesk]) -> Response[bytes]:
     """Return the chunks of the answer as one JSON array; if the client goes away, the job is cancelled."""
     async with chats.submit(request, grace_ms=0) as submission:
@@ -36,7 +58,17 @@ async def create_chat(request: AuthenticatedRequest, chats: Injected[ChatDesk]) 
     )
 
 
-@post("/stream", status_code=HTTPStatus.OK, summary="Ask a model and have the answer streamed")
+@post(
+    "/stream",
+    status_code=HTTPStatus.OK,
+    summary="Ask a model and have the answer streamed",
+    operation=Operation(
+        body=ChatRequest,
+        answers={HTTPStatus.OK: Answer("Server-sent events.", str, "text/event-stream", headers=["X-Job-Id"])},
+        errors=REFUSALS,
+        is_limited=True,
+    ),
+)
 async def stream_chat(request: AuthenticatedRequest, chats: Injected[ChatDesk]) -> Stream:
     """Return server-sent events: `queued`, `started`, `chunk` …, one of which ends the stream, or `error`."""
     async with AsyncExitStack() as stack:
@@ -59,7 +91,18 @@ async def _frames(stack: AsyncExitStack, reader: Reader) -> AsyncGenerator[bytes
             yield to_frames(events)
 
 
-@delete("/{job_id:str}", status_code=HTTPStatus.OK, summary="Stop a job")
+@delete(
+    "/{job_id:str}",
+    status_code=HTTPStatus.OK,
+    summary="Stop a job",
+    operation=Operation(
+        answers={
+            HTTPStatus.OK: Answer("The job has ended.", JobAnswer),
+            HTTPStatus.ACCEPTED: Answer("Its worker stops it.", JobAnswer),
+        },
+        errors=[NotFoundError],
+    ),
+)
 async def cancel_chat(
     request: AuthenticatedRequest, job_id: FromPath[str], canceller: Injected[Canceller]
 ) -> Response[JobAnswer]:

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gateway.dependencies import Injected
+from gateway.operation import Answer, Operation
 from gateway.settings import GatewaySettings
 from shared import redis_keys
 from shared.clock import Clock
@@ -52,7 +53,16 @@ async def show_health(settings: Injected[GatewaySettings]) -> Health:
     return Health(status="ok", name=settings.app.app_name, git_sha=settings.app.git_sha)
 
 
-@get("/ready", summary="Show whether requests should come here")
+@get(
+    "/ready",
+    summary="Show whether requests should come here",
+    operation=Operation(
+        answers={
+            HTTP_200_OK: Answer("Requests are welcome.", Readiness),
+            HTTP_503_SERVICE_UNAVAILABLE: Answer("Redis is out of reach: nothing would work.", Readiness),
+        }
+    ),
+)
 async def show_readiness(
     redis: Injected[Redis], database: Injected[Database], clock: Injected[Clock]
 ) -> Response[Readiness]:

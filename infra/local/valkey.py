@@ -22,9 +22,7 @@ maxmemory-policy noeviction
 """
 
 
-def valkey(
-    directory: Path, *, port: int, password: str, log: Path, inherited: tuple[int, ...] = ()
-) -> tuple[Program, str]:
+def valkey(directory: Path, *, port: int, password: str, log: Path) -> tuple[Program, str]:
     """Return a server that keeps its data in `directory`, and the URL to reach it by.
 
     The configuration goes into a file of mode 0600, because a command line is everybody's to read.
@@ -39,7 +37,6 @@ def valkey(
         environment={"PATH": os.defpath},
         log=log,
         fault=lambda _: redis_fault(url),
-        inherited=inherited,
         orphan_signal=signal.SIGTERM,  # writes out what it has
     )
     return program, url

@@ -59,12 +59,13 @@ def _installer() -> _Installer:
         make = [uv, "venv", "--python", sys.executable, _VENV]
         return _Installer("uv", make, [uv, "pip", "install", "--python", _PYTHON])
     make = [sys.executable, "-m", "venv", _VENV]
+    install = ["install", "--no-compile"]  # compiling what nobody imports takes half of the time
     if find_spec("venv") and find_spec("pip"):
         return _Installer(
             "pip", [*make, "--without-pip"], [sys.executable, "-m", "pip", "--python", _PYTHON, "install"]
         )
     if find_spec("venv") and find_spec("ensurepip"):
-        return _Installer("pip", make, [_PYTHON, "-m", "pip", "install"])
+        return _Installer("pip", make, [_PYTHON, "-m", "pip", *install])
     sys.exit(f"dev: {sys.executable} can make no virtual environment. Example: apt install python3-venv")
 
 

@@ -9,6 +9,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local lease_end = string.format('%.0f', now + lease_ms)
 local claimed = {}
+local OWN_GRACE_LEASES = 10  -- after so many, a worker has forgotten the job and not just been slow
 local END_MARGIN_MS = 10000  -- the worker ends an overlong job itself; a gateway only if no worker has, by then
 
 local function claim(id, running, lost)
@@ -44,8 +45,12 @@ for index = 0, (#KEYS - 1) / 5 - 1 do
   end
 
   if free > 0 then
-    for _, id in ipairs(redis.call('ZRANGE', running, '-inf', '(' .. now, 'BYSCORE', 'LIMIT', 0, free)) do
-      if claim(id, running, true) then free = free - 1 end
+    local ended = redis.call('ZRANGE', running, '-inf', '(' .. now, 'BYSCORE', 'LIMIT', 0, free, 'WITHSCORES')
+    for entry = 1, #ended, 2 do
+      local id, ended_ms = ended[entry], now - tonumber(ended[entry + 1])
+      -- Whoever asks is alive: what it holds itself it is late with, and renews with its next heartbeat.
+      local is_own = redis.call('HGET', ARGV[4] .. id, 'owner') == worker and ended_ms < OWN_GRACE_LEASES * lease_ms
+      if not is_own and claim(id, running, true) then free = free - 1 end
     end
   end
 

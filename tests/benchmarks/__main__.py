@@ -20,7 +20,7 @@ from tests.benchmarks.load import Load
 from tests.benchmarks.machine import describe_machine
 from tests.benchmarks.model import fake_ollama
 from tests.benchmarks.nginx import nginx, nginx_binary
-from tests.benchmarks.ours import our_stack, started
+from tests.benchmarks.ours import complaints, our_stack, started
 from tests.benchmarks.processors import share_two_cores
 from tests.benchmarks.rounds import measure_rounds
 from tests.benchmarks.rows import ROWS, SCENARIOS
@@ -77,7 +77,7 @@ async def _run(directory: Path, options: _Options) -> int:
             text = await measure_series(bench, directory, model_port)
         else:
             text = await _measure_table(stack, directory, bench, model_port, options)
-    sys.stdout.write("\n".join((*machine, "", text, "", *report.account(bench.outcomes), "")))
+    sys.stdout.write("\n".join((*machine, "", text, "", *report.account(bench.outcomes), *complaints(directory), "")))
     return 0 if report.all_exact(bench.outcomes) else 1
 
 

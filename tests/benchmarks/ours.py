@@ -20,6 +20,7 @@ from tests.benchmarks.targets import MODELS, Target
 _CHECKOUT = Path(__file__).parents[2]
 _SLOTS = 1000
 _EMAIL = "bench@example.org"
+_COMPLAINT_CHARACTERS = 1000
 
 
 async def started(stack: AsyncExitStack, program: Program) -> RunningProgram:
@@ -65,6 +66,19 @@ async def our_stack(
         )
 
 
+def complaints(directory: Path) -> list[str]:
+    """Return the last line of each log in which one of our processes wrote a warning or an error."""
+    lines: list[str] = []
+    for log in sorted((*directory.glob("*/gateway.log"), *directory.glob("*/worker-*.log"))):
+        written = log.read_text(errors="replace").splitlines()
+        if written:
+            name = f"{log.parent.name}/{log.stem}"
+            lines.append(
+                f"{name} wrote {len(written)} lines to its log, the last: {written[-1][-_COMPLAINT_CHARACTERS:]}"
+            )
+    return lines
+
+
 def _settings(directory: Path, model_port: int, slots: int) -> dict[str, str]:
     """Return the environment of our processes, as far as it is known before the servers run."""
     directory.mkdir(mode=0o711)
@@ -74,6 +88,7 @@ def _settings(directory: Path, model_port: int, slots: int) -> dict[str, str]:
         "LOG_LEVEL": "WARNING",
         "LOG_FORMAT": "json",
         "JWT_SECRET": secrets.token_hex(32),
+        "JWT_ACCESS_TTL_SECS": "86400",
         "RATE_LIMIT_ENABLED": "false",
         "QUEUE_MAX_DEPTH": "20000",
         "WORKER_SLOTS": str(slots),

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.rows import SCENARIOS
-from tests.benchmarks.scenarios import Figures
+from tests.benchmarks.scenarios import Figures, MeasurementError
 from tests.benchmarks.targets import Target
 
 _QUIET_SHARE = 0.1
@@ -31,9 +31,7 @@ async def measure_rounds(
 ) -> Measured:
     """Measure every scenario against every target, `rounds` times, each time with at most `tries` for quiet.
 
-    Raises:
-        MeasurementError: A figure could not be taken.
-
+    What cannot be measured is told at once and is absent from that round; the rest goes on.
     """
     measured: Measured = {}
     for round_ in range(1, rounds + 1):
@@ -57,6 +55,10 @@ async def _measure_in_quiet(bench: Bench, scenario: str, target: Target, tries: 
 
 async def _measure(bench: Bench, scenario: str, target: Target) -> Measurement:
     before = len(bench.outcomes)
-    figures = await SCENARIOS[scenario](bench, target)
+    try:
+        figures = await SCENARIOS[scenario](bench, target)
+    except MeasurementError as error:
+        sys.stderr.write(f"{scenario}, {target.name}: {error}\n")
+        figures = {}
     share = max((outcome.strangers_share for outcome in bench.outcomes[before:]), default=0.0)
     return Measurement(figures, share)

@@ -147,7 +147,7 @@ class Performance:
             transport.abort()
         elif transport is not None:
             transport.close()
-        raise ConnectionResetError
+        await asyncio.Event().wait()  # the server cancels this when it sees the connection gone
 
     async def _between_steps(self) -> None:
         if self._answer.step_ms:

@@ -16,6 +16,7 @@ class Generation(Struct):
 
     model: str
     path: str
+    client: str  # address and port of the connection it came by
     headers: dict[str, str]  # names in lower case
     request: dict[str, Any]
     outcome: Outcome = "active"  # aborted by the client's going away; broken off by the script

@@ -10,7 +10,7 @@ from typing import Self
 import msgspec
 from aiohttp import web
 
-from infra.local.demo_model import DEFAULT_HOST, DEFAULT_MODEL, DemoModel
+from infra.local.demo_model import DEFAULT_HOST, DEFAULT_MODEL, DemoModel, read_body
 from infra.local.ollama_wire import EmbedCall, Ending, GeneratingCall, ModelCall, Piece, full_name
 from tests.ollama_double.answers import Answer, Done, Script, Step
 from tests.ollama_double.performance import Performance
@@ -147,8 +147,14 @@ class OllamaDouble(DemoModel):
 
     @asynccontextmanager
     async def _recorded(self, request: web.Request, call: ModelCall) -> AsyncGenerator[Generation]:
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        generation = Generation(call.model, request.path, headers, await request.json())
+        host, port = request.get_extra_info("peername")
+        generation = Generation(
+            model=call.model,
+            path=request.path,
+            client=f"{host}:{port}",
+            headers={name.lower(): value for name, value in request.headers.items()},
+            request=await request.json(),
+        )
         self._records.open(generation)
         outcome = "completed"
         try:
@@ -162,7 +168,7 @@ class OllamaDouble(DemoModel):
             self._records.changed()
 
     async def _put_script(self, request: web.Request) -> web.Response:
-        script = msgspec.json.decode(await request.read(), type=Script)
+        script = await read_body(request, Script)
         self.script(script.model, *script.answers)
         return web.Response(status=204)
 

@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from shared.errors import JobError
-from shared.events import Chunk, ErrorBody, Event, EventKind, Started, Timings, Usage, encode_payload
+from shared.events import Chunk, Embedded, ErrorBody, Event, EventKind, Started, Timings, Usage, encode_payload
 from shared.job_queue import Claim, JobQueue
 from shared.jobs import JobStatus
 from shared.token_log import TokenLogWriter
@@ -24,13 +24,11 @@ from worker.settings import OllamaSettings
 REQUEST = msgspec.json.encode({"model": MODEL, "messages": [{"role": "user", "content": "Hi"}], "stream": True})
 STARTED = (EventKind.STARTED, b"{}")
 CHUNK = (EventKind.CHUNK, b"{}")
-LAST_CHUNK = Chunk(
-    model=MODEL,
-    content="",
-    done=True,
-    done_reason="stop",
-    usage=Usage(prompt_tokens=3, completion_tokens=5),
-    timings=Timings(queue_ms=1, load_ms=2, first_token_ms=7, total_ms=9),
+USAGE = Usage(prompt_tokens=3, completion_tokens=5)
+TIMINGS = Timings(queue_ms=1, load_ms=2, first_token_ms=7, total_ms=9)
+LAST_CHUNK = Chunk(model=MODEL, content="", done=True, done_reason="stop", usage=USAGE, timings=TIMINGS)
+EMBEDDED = Embedded(
+    model=MODEL, embeddings=msgspec.Raw(b"[[0.5]]"), done=True, usage=USAGE, timings=TIMINGS, job_id="1"
 )
 
 
@@ -60,7 +58,7 @@ class Desk:
             await admit(self.queue, make_job(request=REQUEST, timeout_ms=timeout_ms))
             claim = await claim_next(self.queue)
         log = self._writer.open(job_id=claim.job.id, epoch=claim.epoch, last_seq=claim.last_seq, channel=claim.channel)
-        return JobInHand(claim, log)
+        return JobInHand(claim, log, is_loaded=True)
 
     async def take_after(self, *events: tuple[EventKind, bytes], failures: int = 0) -> JobInHand:
         """Take a job in hand that an earlier owner left with these events in its log."""
@@ -228,13 +226,16 @@ class TestAnotherAttempt:
         assert await desk.error(job) == "worker_lost"
         assert double.state.generations == []
 
-    async def test_finds_the_answer_whole_and_leaves_it_so(self, desk: Desk, author: Author) -> None:
+    @pytest.mark.parametrize("last", [LAST_CHUNK, EMBEDDED], ids=["of a chat", "of an embedding"])
+    async def test_finds_the_answer_whole_and_leaves_it_so(
+        self, desk: Desk, author: Author, last: Chunk | Embedded
+    ) -> None:
         """The earlier owner was lost between the last event and the finish."""
-        job = await desk.take_after(STARTED, CHUNK, (EventKind.DONE, encode_payload(LAST_CHUNK)))
+        job = await desk.take_after(STARTED, CHUNK, (EventKind.DONE, encode_payload(last)))
 
         assert await generate_reply(author, job) == JobStatus.COMPLETED
         assert await desk.kinds(job) == b"scd"
-        assert (job.usage, job.first_token_ms) == (LAST_CHUNK.usage, 7)
+        assert (job.usage, job.first_token_ms) == (last.usage, 7)
 
     @pytest.mark.parametrize(
         ("code", "status"), [("cancelled", JobStatus.CANCELLED), ("upstream_error", JobStatus.FAILED)]

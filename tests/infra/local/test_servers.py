@@ -67,7 +67,7 @@ async def test_valkey_is_empty_for_each_test(redis_url: str, turn: str) -> None:
 
 async def test_a_started_process_serves_and_ends_on_sigterm(start_process: ProcessStarter) -> None:
     process = await start_process(STAND_IN, {})
-    assert process.log_lines() == ["serving"]
+    assert process.log_lines() == [str(process.pid)]
     await process.stop()
     assert process.exit_code == 0
     assert listen_fault("127.0.0.1", process.port) is None

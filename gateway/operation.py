@@ -1,0 +1,34 @@
+"""What a route says of itself for the OpenAPI document, beyond its signature: `@post("/", operation=Operation(…))`.
+
+Litestar keeps such keywords with the handler; schema.py reads them.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from shared.errors import DeeperSensorError
+
+JSON = "application/json"
+
+
+class Answer(Struct, frozen=True):
+    """A successful answer that a handler's return type does not describe."""
+
+    description: str
+    kind: Any = None  # the type of the body; None: there is none
+    media_type: str = JSON
+    headers: Sequence[str] = ()  # beyond those that every response has
+
+
+class Operation(Struct, frozen=True, kw_only=True):
+    """What a handler takes, answers and refuses.
+
+    The errors of reading a body, of authentication and of rate limits are added by schema.py where they belong.
+    """
+
+    body: type[Struct] | None = None
+    answers: Mapping[int, Answer] | None = None  # by status; None: what the handler returns
+    errors: Sequence[type[DeeperSensorError]] = ()
+    is_limited: bool = False  # by the handler itself: rate_limited, and the headers of limits

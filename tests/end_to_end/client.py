@@ -1,0 +1,62 @@
+"""A user's client: what people do with httpx, in as few words."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import httpx
+from msgspec import Struct
+
+from tests.event_stream import EventStream
+
+HANG_S = 30.0  # a limit for hanging, not an expectation
+CANARY = "canary"  # stands in every prompt, answer and password, and must not stand in any log
+PROMPT = f"{CANARY}: what the user asks"
+
+
+class Account(Struct, frozen=True):
+    """A user who has signed up and logged in."""
+
+    id: str
+    email: str
+    password: str
+    token: str
+
+
+class Client:
+    """A user at one gateway."""
+
+    def __init__(self, url: str, account: Account) -> None:
+        self.account = account
+        self.http = httpx.AsyncClient(
+            base_url=url, headers={"Authorization": f"Bearer {account.token}"}, timeout=HANG_S, trust_env=False
+        )
+
+    async def chat(self, model: str, *, headers: dict[str, str] | None = None, **fields: object) -> httpx.Response:
+        """Ask and wait for the whole answer."""
+        return await self.http.post("/v1/chat", json=chat(model, **fields), headers=headers)
+
+    @asynccontextmanager
+    async def stream(
+        self, model: str, *, headers: dict[str, str] | None = None, **fields: object
+    ) -> AsyncGenerator[EventStream]:
+        """Ask and read the stream inside the block; leaving it early closes the connection."""
+        request = self.http.stream("POST", "/v1/chat/stream", json=chat(model, **fields), headers=headers)
+        async with request as response:
+            if not response.is_success:
+                await response.aread()
+            assert response.status_code == 200, response.text
+            yield EventStream(response)
+
+    async def cancel(self, job_id: str) -> httpx.Response:
+        """Stop a job."""
+        return await self.http.delete(f"/v1/chat/{job_id}")
+
+
+def chat(model: str, **fields: object) -> dict[str, object]:
+    """Return the body of a chat."""
+    return {"model": model, "messages": ask(PROMPT), **fields}
+
+
+def ask(text: str) -> list[dict[str, str]]:
+    """Return the messages of a chat in which the user says one thing."""
+    return [{"role": "user", "content": text}]

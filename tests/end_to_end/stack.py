@@ -1,0 +1,209 @@
+"""The whole product as processes: gateways, workers, the servers they need, and a double in place of Ollama.
+
+It lives as long as the tests of this package, because a process takes a second or two to start. What one test adds
+to it ends with the test, and every test must leave it idle.
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import count, cycle
+from pathlib import Path
+from typing import Self
+
+import httpx
+import msgspec
+from redis.asyncio import Redis
+
+from shared.redis_client import connect
+from shared.redis_keys import ATTENDED, DEADLINES, DELAYED, PERMANENT_PREFIXES, RUNNING, WAITING
+from tests.end_to_end.client import CANARY, HANG_S, Account, Client
+from tests.ollama_double import Answer, Generation, OllamaDouble
+from tests.processes import ProcessStarter, ServerProcess
+from tests.waiting import wait_until
+
+MODELS = ("ada:latest", "bell:latest", "curie:7b", "darwin:70b-q4")
+SLOTS = 4  # of a worker, per model
+
+
+class Stack:
+    """Two gateways, one worker, a double, and whatever a test adds.
+
+    Args:
+        redis_url: An empty Redis.
+        database_url: An empty database.
+        logs: Where the processes write.
+
+    """
+
+    def __init__(self, *, redis_url: str, database_url: str, logs: Path) -> None:
+        self.double = OllamaDouble(MODELS)
+        self.redis: Redis
+        self.gateways: list[ServerProcess] = []
+        self.worker: ServerProcess
+        self._settings = {
+            "REDIS_URL": redis_url,
+            "DATABASE_URL": database_url,
+            "JWT_SECRET": secrets.token_hex(32),
+            "LOG_LEVEL": "DEBUG",
+            "LOG_FORMAT": "json",
+            "RATE_LIMIT_ENABLED": "false",
+            "DISCONNECT_GRACE_SECS": "0",
+            "WORKER_SLOTS": str(SLOTS),
+            "WORKER_MAX_JOBS": "64",
+        }
+        self._redis_url = redis_url
+        self._logs = logs
+        self._numbers = count(1)
+        self._models = cycle(MODELS)
+        self._accounts: dict[str, Account] = {}
+        self._clients: dict[tuple[str, str], Client] = {}
+        self._kept: dict[tuple[tuple[str, object], ...], ServerProcess] = {}
+        self._opened: AsyncExitStack
+        self._keepers: ProcessStarter  # of processes that live as long as the stack
+        self._test: AsyncExitStack  # of what ends with the test
+        self._starter: ProcessStarter
+        self._first_generation = 0
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as opening:
+            opening.callback(self._judge_logs)
+            self.redis = await opening.enter_async_context(connect(self._redis_url, role="test"))
+            await self.redis.flushall()
+            await opening.enter_async_context(self.double)
+            self._keepers = await opening.enter_async_context(self._new_starter())
+            # The two gateways make the schema, both at once.
+            *self.gateways, self.worker = await asyncio.gather(
+                self._start_gateway(self._keepers, {}),
+                self._start_gateway(self._keepers, {}),
+                self._start_worker(self._keepers, self.double, {}),
+            )
+            self._opened = opening.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._opened.aclose()
+
+    @asynccontextmanager
+    async def for_one_test(self) -> AsyncGenerator[Self]:
+        """Lend the stack to a test, which must leave it idle."""
+        self._first_generation = len(self.double.state.generations)
+        async with AsyncExitStack() as self._test:
+            self._starter = await self._test.enter_async_context(self._new_starter())
+            yield self
+            await self.until_idle()
+        await self._judge_keys()
+
+    async def client(self, user: str = "ada", *, gateway: ServerProcess | None = None) -> Client:
+        """Return a client of a user, who signs up and logs in when first heard of; by default at the first gateway."""
+        url = (gateway or self.gateways[0]).url
+        if (user, url) not in self._clients:
+            if user not in self._accounts:
+                self._accounts[user] = await self._sign_up(user)
+            client = self._clients[user, url] = Client(url, self._accounts[user])
+            self._opened.push_async_callback(client.http.aclose)
+        return self._clients[user, url]
+
+    def model(self, *answers: Answer) -> str:
+        """Return the name of a model that the worker has, and that gives these answers, the last one for ever."""
+        name = next(self._models)
+        self.double.script(name, *answers)
+        return name
+
+    def gate(self) -> str:
+        """Return a name for a gate that nobody has released."""
+        return f"gate-{next(self._numbers)}"
+
+    def generations(self, model: str) -> list[Generation]:
+        """Return what the double was asked of a model in this test."""
+        return [seen for seen in self.double.state.generations[self._first_generation :] if seen.model == model]
+
+    async def until_double(self, model: str, *outcomes: str) -> None:
+        """Wait until what the double was asked of a model in this test has come to exactly these outcomes."""
+        await self.double.until(
+            lambda _: sorted(seen.outcome for seen in self.generations(model)) == sorted(outcomes),
+            f"generations of {model} are {outcomes}",
+        )
+
+    async def gateway(self, **settings: object) -> ServerProcess:
+        """Return a gateway with these settings, which is shared by all tests that ask for the same."""
+        wanted = tuple(sorted(settings.items()))
+        if wanted not in self._kept:
+            self._kept[wanted] = await self._start_gateway(self._keepers, settings)
+        return self._kept[wanted]
+
+    async def add_gateway(self, **settings: object) -> ServerProcess:
+        """Start a gateway of the test's own."""
+        return await self._start_gateway(self._starter, settings)
+
+    async def add_worker(self, double: OllamaDouble | None = None, **settings: object) -> ServerProcess:
+        """Start a worker of the test's own beside a double, by default the one of the stack."""
+        return await self._start_worker(self._starter, double or self.double, settings)
+
+    async def add_double(self, *models: str) -> OllamaDouble:
+        """Start another double; its models become known when a worker beside it is added."""
+        return await self._test.enter_async_context(OllamaDouble(models))
+
+    async def until_served(self, *models: str, gateway: ServerProcess | None = None) -> None:
+        """Wait until exactly these models, beside those of the stack, are announced at a gateway."""
+        wanted = sorted({*MODELS, *models})
+        async with httpx.AsyncClient(timeout=HANG_S) as http:
+
+            async def listed() -> bool:
+                response = await http.get(f"{(gateway or self.gateways[0]).url}/v1/models")
+                return response.json() == wanted
+
+            await wait_until(listed, description=f"the models are {wanted}")
+
+    async def until_idle(self) -> None:
+        """Wait until no job waits or runs, and the double is left alone."""
+
+        async def leftovers() -> list[object]:
+            keys = [key for prefix in (WAITING, DELAYED, RUNNING) for key in await self.redis.keys(f"{prefix}*")]
+            keys += [key for key in (DEADLINES, ATTENDED) if await self.redis.exists(key)]
+            return [*keys, *self.double.state.ended_as("active")]
+
+        async def idle() -> bool:
+            return not await leftovers()
+
+        await wait_until(idle, description="every job has ended")
+
+    async def _start_gateway(self, starter: ProcessStarter, settings: Mapping[str, object]) -> ServerProcess:
+        gateway = await starter("gateway", self._settings | _to_environment(settings))
+        await self.until_served(gateway=gateway)
+        return gateway
+
+    async def _start_worker(
+        self, starter: ProcessStarter, double: OllamaDouble, settings: Mapping[str, object]
+    ) -> ServerProcess:
+        return await starter("worker", self._settings | {"OLLAMA_BASE_URL": double.url} | _to_environment(settings))
+
+    async def _sign_up(self, user: str) -> Account:
+        credentials = {"email": f"{user}@example.org", "password": f"{CANARY} {secrets.token_hex(8)}"}
+        async with httpx.AsyncClient(base_url=self.gateways[0].url, timeout=HANG_S) as http:
+            signed_up = await http.post("/v1/auth/signup", json=credentials)
+            logged_in = await http.post("/v1/auth/login", json=credentials)
+        return Account(id=signed_up.json()["id"], token=logged_in.json()["access_token"], **credentials)
+
+    def _new_starter(self) -> ProcessStarter:
+        directory = self._logs / str(next(self._numbers))
+        directory.mkdir()
+        return ProcessStarter(directory)
+
+    async def _judge_keys(self) -> None:
+        immortal = [key.decode() async for key in self.redis.scan_iter() if await self.redis.pttl(key) == -1]
+        leaked = [key for key in immortal if not key.startswith(PERMANENT_PREFIXES)]
+        assert not leaked, f"keys that never expire: {leaked}"
+
+    def _judge_logs(self) -> None:
+        tokens = [account.token for account in self._accounts.values()]
+        for path in (*self._logs.rglob("gateway-*.log"), *self._logs.rglob("worker-*.log")):
+            for line in path.read_text().splitlines():
+                assert not any(secret in line for secret in (CANARY, *tokens)), f"a secret in {path.name}: {line}"
+                assert line.startswith("{"), f"not from our log, in {path.name}: {line}"
+                assert msgspec.json.decode(line)["level"] != "ERROR", f"a bug, in {path.name}: {line}"
+
+
+def _to_environment(settings: Mapping[str, object]) -> dict[str, str]:
+    return {name.upper(): str(value) for name, value in settings.items()}

@@ -1,0 +1,161 @@
+import asyncio
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from msgspec import Struct
+from msgspec.json import Decoder
+
+from gateway.request_body import MAX_FAULT_CHARS, decode
+from shared.errors import InvalidRequestError, MalformedBodyError
+from tests.processes import ServerProcess
+
+
+class Item(Struct, forbid_unknown_fields=True):
+    name: str
+
+
+class Body(Struct, forbid_unknown_fields=True):
+    text: str
+    number: int = 0
+    items: list[Item] = []
+    anything: Any = None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b'{"text":', id="an end too early"),
+        pytest.param(b'{"text":1', id="a wrong value before an end too early"),
+        pytest.param(b'{"text":"a"} x', id="something after the end"),
+        pytest.param(b"\xef\xbb\xbf" + b'{"text":"a"}', id="a byte order mark"),
+        pytest.param(b'{"text":"a","number":NaN}', id="NaN"),
+        pytest.param(b'{"text":"a\nb"}', id="a line feed inside a string"),
+        pytest.param(b'{"text":"a\x00b"}', id="a NUL byte"),
+        pytest.param(b'{"text":"\xff"}', id="no UTF-8 in a value"),
+        pytest.param(b'{"\xff":"a"}', id="no UTF-8 in a name"),
+        pytest.param(b'{"text":"\xed\xa0\x80"}', id="a surrogate in UTF-8"),
+        pytest.param(b'{"text":1,"x":"\xff"}', id="a wrong value before no UTF-8"),
+        pytest.param(b"[" * 200_000, id="absurd nesting"),
+        pytest.param(b'{"text":"a","anything":' + b"[" * 200_000, id="absurd nesting where anything may be"),
+    ],
+)
+def test_what_is_not_json_is_malformed(body: bytes) -> None:
+    with pytest.raises(MalformedBodyError):
+        decode(Decoder(Body), body)
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        pytest.param(b"null", None, id="null"),
+        pytest.param(b"[]", None, id="a list"),
+        pytest.param(b"{}", "text", id="a missing field"),
+        pytest.param(b'{"text":1}', "text", id="a wrong type"),
+        pytest.param(b'{"text":"a","number":1.5}', "number", id="a fraction"),
+        pytest.param(b'{"text":"a","number":1e400}', "number", id="a huge number"),
+        pytest.param(b'{"text":"a","number":' + b"9" * 5000 + b"}", "number", id="a long number"),
+        pytest.param(b'{"text":"a","more":1}', "more", id="an unknown field"),
+        pytest.param(b'{"text":"a","items":[{"name":"b"},{}]}', "items[1].name", id="a missing field further down"),
+        pytest.param(b'{"text":"a","items":[{"name":"b","x":1}]}', "items[0].x", id="an unknown field further down"),
+        pytest.param(rb'{"text":"\u0000"}', None, id="an escaped NUL"),
+        pytest.param(rb'{"text":"\\\u0000"}', None, id="an escaped NUL behind a backslash"),
+        pytest.param(rb'{"text":"\ud800"}', None, id="half a pair, the upper"),
+        pytest.param(rb'{"text":"\uDC00"}', None, id="half a pair, the lower"),
+        pytest.param(rb'{"text":"\ud83d\u0041"}', None, id="half a pair before something else"),
+    ],
+)
+def test_wrong_values_name_their_field(body: bytes, param: str | None) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        decode(Decoder(Body), body)
+    assert type(caught.value) is InvalidRequestError
+    assert caught.value.param == param
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        pytest.param(rb'{"text":"\ud83d\ude00"}', "😀", id="a whole pair"),
+        pytest.param(rb'{"text":"\\u0000"}', r"\u0000", id="the text of an escape"),
+        pytest.param(rb'{"text":"\\ud800"}', r"\ud800", id="the text of half a pair"),
+        pytest.param(b'{"text":"\xc2\x85\xe2\x80\xa8"}', "\u0085\u2028", id="line ends of other standards"),
+        pytest.param(rb'{"text":"\u001f\u007f"}', "\x1f\x7f", id="other control characters"),
+    ],
+)
+def test_harmless_text_is_taken_as_it_is(body: bytes, text: str) -> None:
+    assert decode(Decoder(Body), body).text == text
+
+
+def test_a_fault_comes_back_at_a_bearable_length() -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        decode(Decoder(Body), msgspec.json.encode({"text": "a", "x" * 1_000_000: 1}))
+    assert len(caught.value.message) <= MAX_FAULT_CHARS + 1
+    assert len(caught.value.param or "") == MAX_FAULT_CHARS
+
+
+LOGIN = "/v1/auth/login"
+CREDENTIALS = b'{"email":"ada@example.org","password":"a quiet harbour at dawn"}'
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param({}, id="no type"),
+        pytest.param({"Content-Type": "text/plain"}, id="text"),
+        pytest.param({"Content-Type": "application/jsonp"}, id="a longer name"),
+        pytest.param({"Content-Type": "application/json; charset=latin-1"}, id="another charset"),
+        pytest.param({"Content-Type": "application/json", "Content-Encoding": "gzip"}, id="compressed"),
+    ],
+)
+async def test_only_plain_json_is_read(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
+    response = await client.post(LOGIN, content=CREDENTIALS, headers=headers)
+    assert response.status_code == 415
+    assert response.json()["error"]["code"] == "unsupported_media_type"
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/json", "application/json; charset=utf-8", 'Application/JSON;charset="UTF-8"'],
+    ids=["plain", "with charset", "in another spelling"],
+)
+async def test_json_may_name_its_charset(client: httpx.AsyncClient, content_type: str) -> None:
+    response = await client.post(LOGIN, content=CREDENTIALS, headers={"Content-Type": content_type})
+    assert response.json()["error"]["code"] == "unauthenticated"
+
+
+async def exchange(gateway: ServerProcess, head: str, body: bytes = b"") -> bytes:
+    """Send a login as told, and return all that comes back until the gateway closes the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    try:
+        lines = f"POST {LOGIN} HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n{head}\r\n\r\n"
+        writer.write(lines.encode() + body)
+        return await reader.read()
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_a_body_that_says_it_is_too_large_is_refused_unread(gateway: ServerProcess) -> None:
+    answer = await exchange(gateway, "Content-Length: 4097")  # of which not one byte is sent
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"body_too_large" in answer
+
+
+async def test_a_chunked_body_is_refused_as_soon_as_it_is_too_large(gateway: ServerProcess) -> None:
+    endless = b"1001\r\n" + b" " * 4097  # the chunk, and the body, never end
+    answer = await exchange(gateway, "Transfer-Encoding: chunked", endless)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"body_too_large" in answer
+
+
+async def test_a_body_as_large_as_allowed_is_read(client: httpx.AsyncClient) -> None:
+    response = await client.post(LOGIN, content=CREDENTIALS.ljust(4096), headers={"Content-Type": "application/json"})
+    assert response.json()["error"]["code"] == "unauthenticated"
+
+
+async def test_a_body_that_does_not_come_is_given_up(gateway: ServerProcess) -> None:
+    answer = await exchange(gateway, "Content-Length: 100", b"{")
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"request_timeout" in answer
