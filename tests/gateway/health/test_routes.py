@@ -41,5 +41,6 @@ async def test_without_redis_nobody_should_send_requests(
         assert (await client.get("/health")).status_code == 200
         ready = await client.get("/health/ready")
         assert (ready.status_code, ready.json()["status"]) == (503, "unavailable")
+        assert int(ready.headers["Retry-After"]) >= 1
         limited = await client.post("/v1/auth/login", json={})
         assert (limited.status_code, limited.json()["error"]["code"]) == (503, "store_unavailable")
