@@ -67,7 +67,7 @@ def claim(path: Path) -> Generator[StateDirectory]:
     try:
         _take(lock, path)
         logs = path / "logs"
-        logs.mkdir(exist_ok=True)
+        logs.mkdir(mode=0o700, exist_ok=True)
         for log in logs.glob("*.log"):
             log.unlink()
         yield StateDirectory(path, lock)

@@ -27,7 +27,7 @@ def valkey(directory: Path, *, port: int, password: str, log: Path) -> tuple[Pro
 
     The configuration goes into a file of mode 0600, because a command line is everybody's to read.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     url = f"redis://:{password}@127.0.0.1:{port}/0"
     configuration = directory / "valkey.conf"
     write_secret(configuration, _CONFIGURATION.format(port=port, password=password, directory=f'"{directory}"'))

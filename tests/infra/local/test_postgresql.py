@@ -2,8 +2,6 @@
 
 import os
 import signal
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
@@ -20,12 +18,11 @@ as_root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to be
 
 
 @pytest.fixture
-def place() -> Iterator[Path]:
-    """A directory that everybody may enter, unlike pytest's own."""
-    with tempfile.TemporaryDirectory(prefix="deepersensor-") as name:
-        place = Path(name)
-        place.chmod(0o711)
-        yield place
+def place(server_directory: Path, tmp_path: Path) -> Path:
+    """A directory of the test's own that everybody may enter."""
+    place = server_directory / tmp_path.name
+    place.mkdir(mode=0o711)
+    return place
 
 
 async def launch(directory: Path, place: Path) -> tuple[Program, str]:

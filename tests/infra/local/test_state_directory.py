@@ -61,6 +61,7 @@ def test_secrets_stay_and_are_ours_alone(tmp_path: Path) -> None:
 
 def test_each_run_has_its_own_logs(tmp_path: Path) -> None:
     with claim(tmp_path) as state:
+        assert state.log("gateway-1").parent.stat().st_mode & 0o077 == 0
         state.log("gateway-1").write_text("yesterday")
     with claim(tmp_path) as state:
         assert not state.log("gateway-1").exists()
