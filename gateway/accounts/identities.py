@@ -12,6 +12,7 @@ from gateway.principal import Limits, Principal
 from shared.clock import Clock
 from shared.database import users
 from shared.database.engine import Database
+from shared.database.users import User
 from shared.errors import StoreUnavailableError, UnauthenticatedError
 
 FRESH_S = 5.0
@@ -62,10 +63,8 @@ class Identities:
 
     async def _ask(self, user_id: str, known: _Known | None) -> Principal:
         try:
-            async with asyncio.timeout(RECHECK_TIMEOUT_S if known else None):
-                async with self._database.transaction() as connection:
-                    user = await users.find(connection, user_id)
-        except (StoreUnavailableError, TimeoutError):
+            user = await self._load(user_id, timeout_s=RECHECK_TIMEOUT_S if known else None)
+        except StoreUnavailableError:
             now_s = self._clock.monotonic_s()
             if known is None or now_s > known.confirmed_s + GRACE_S:
                 raise
@@ -75,6 +74,15 @@ class Identities:
         if user is None or user.disabled_at is not None:
             raise UnauthenticatedError("The token is not valid any more.")
         return self._remember(Principal(user_id=user.id, role=user.role, limits=self._limits))
+
+    async def _load(self, user_id: str, *, timeout_s: float | None) -> User | None:
+        try:
+            async with asyncio.timeout(timeout_s), self._database.transaction() as connection:
+                return await users.find(connection, user_id)
+        except TimeoutError:
+            raise StoreUnavailableError(
+                "Users cannot be looked up just now.", retry_after_s=RECHECK_TIMEOUT_S
+            ) from None
 
     def _remember(self, principal: Principal) -> Principal:
         if len(self._known) >= MAX_ENTRIES:

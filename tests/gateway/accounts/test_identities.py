@@ -42,6 +42,25 @@ async def nobody(free_port: int) -> AsyncGenerator[Database]:
 
 
 @pytest.fixture
+async def silence() -> AsyncGenerator[Database]:
+    """A database that takes connections and never says a word."""
+    leave = asyncio.Event()
+
+    async def say_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await leave.wait()
+        writer.close()
+
+    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    database = connect(f"postgresql://nobody@127.0.0.1:{port}/nothing", role="test")
+    yield database
+    await database.close()
+    leave.set()
+    server.close()
+    await server.wait_closed()
+
+
+@pytest.fixture
 async def ada(database: Database) -> User:
     async with database.transaction() as connection:
         return await users.create(connection, email="ada@example.org", password_hash="-", role=Role.ADMIN)
@@ -122,6 +141,18 @@ async def test_without_postgresql_those_it_knew_go_on_for_a_while(
     await identities.find(ada.id)
     switch.target = nobody
     clock.ahead_s = GRACE_S - 1
+    assert (await identities.find(ada.id)).user_id == ada.id
+    clock.ahead_s = GRACE_S + FRESH_S + 1
+    with pytest.raises(StoreUnavailableError):
+        await identities.find(ada.id)
+
+
+async def test_a_database_that_hangs_is_as_good_as_none(
+    identities: Identities, switch: SwitchedDatabase, clock: TurnedClock, silence: Database, ada: User
+) -> None:
+    await identities.find(ada.id)
+    switch.target = silence
+    clock.ahead_s = FRESH_S + 1
     assert (await identities.find(ada.id)).user_id == ada.id
     clock.ahead_s = GRACE_S + FRESH_S + 1
     with pytest.raises(StoreUnavailableError):
