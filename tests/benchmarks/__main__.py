@@ -35,7 +35,7 @@ _ROUNDS = 3
 class _Options(argparse.Namespace):
     quick: bool
     rounds: int
-    tries: int
+    patience: float
     only: list[str]
     targets: list[str]
     series: bool
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="one short round, under a minute: does it work at all")
     parser.add_argument("--rounds", type=int, default=_ROUNDS, help="how often everything is measured (%(default)s)")
     parser.add_argument(
-        "--tries", type=int, default=1, help="measure again, so often at most, what other work disturbed"
+        "--patience", type=float, default=0, help="seconds that each measurement may wait for quiet, or be taken again"
     )
     parser.add_argument("--only", nargs="+", choices=SCENARIOS, default=list(SCENARIOS), help="measure these rows")
     parser.add_argument("--targets", nargs="+", choices=_TARGETS, default=list(_TARGETS), help="measure these alone")
@@ -100,7 +100,7 @@ async def _measure_table(
     for target in targets:  # what is loaded or connected at first use is no part of any row
         await bench.send(target, target.streamed(UNPACED, 8), Load(clients=16, requests=8))
     measured = await measure_rounds(
-        bench, targets, options.only, rounds=1 if options.quick else options.rounds, tries=options.tries
+        bench, targets, options.only, rounds=1 if options.quick else options.rounds, patience_s=options.patience
     )
     rows = [row for row in ROWS if row.scenario in options.only]
     return report.table(rows, measured) + "\n\n" + report.quoted(rows)

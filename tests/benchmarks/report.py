@@ -6,11 +6,13 @@ from statistics import median
 from tests.benchmarks.bench import Outcome
 from tests.benchmarks.load import LoadReport
 from tests.benchmarks.markdown import aligned
-from tests.benchmarks.rounds import Measured
+from tests.benchmarks.rounds import Measured, Measurement
 from tests.benchmarks.rows import Figure, Row
 from tests.benchmarks.scenarios import Figures
 
 _ABSENT = "-"
+_HEARSAY_SHARE = 0.25
+"""Beyond this part of the cores in other hands a figure says more about them than about us."""
 
 
 def table(rows: Iterable[Row], measured: Measured) -> str:
@@ -42,7 +44,7 @@ def table(rows: Iterable[Row], measured: Measured) -> str:
                 _ratios(row.figures, ours, nginx),
                 _bounds(row.figures, [figure.first for figure in row.figures]),
                 _bounds(row.figures, [figure.goal for figure in row.figures]),
-                verdict(row.figures, ours),
+                _qualified(verdict(row.figures, ours), measured.get((row.scenario, "ours"), [])),
                 _other_work(measured, row.scenario),
             ]
         )
@@ -69,6 +71,13 @@ def verdict(figures: Sequence[Figure], rounds: Sequence[Figures]) -> str:
     return f"missed, {max(figure.distance(value) for figure, value in known):.2f} x first"
 
 
+def _qualified(verdict_: str, measurements: Sequence[Measurement]) -> str:
+    """Say of a verdict that it is none when other work had too much of the cores."""
+    if measurements and median(one.strangers_share for one in measurements) > _HEARSAY_SHARE:
+        return f"disturbed ({verdict_})"
+    return verdict_
+
+
 def account(outcomes: Sequence[Outcome]) -> list[str]:
     """Return a line per target: how many answers were whole and exact, and how busy the machine was with other work."""
     lines: list[str] = []
@@ -88,7 +97,7 @@ def all_exact(outcomes: Iterable[Outcome]) -> bool:
 
 
 def _other_work(measured: Measured, scenario: str) -> str:
-    """Return the median share of the cores that went to other work, per target: figures beside 40 % are hearsay."""
+    """Return the median share of the cores that went to other work, per target."""
     shares = [
         median(one.strangers_share for one in measurements)
         for (name, _), measurements in measured.items()

@@ -19,6 +19,7 @@ _RAMP_S = 2.0
 _RUNNING_JOBS = 900
 _UNTIL_ALL_RUN_S = 5.0
 _UNTIL_IDLE_S = 1.0
+_TIMELY_PERCENT = 99
 
 
 class MeasurementError(Exception):
@@ -54,13 +55,11 @@ async def streams_200(bench: Bench, target: Target) -> Figures:
 
 
 async def streams_500(bench: Bench, target: Target) -> Figures:
-    """Five hundred of them, and what a token costs."""
+    """Five hundred of them, and what a token costs; a backlog makes tokens cheap, so that only timely ones count."""
     outcome = await send_paced_streams(bench, target, 500)
-    figures = {
-        "gap_p99_ms": taken(outcome.report.gap_ms).p99,
-        "delivered_percent": 100 * outcome.report.tokens_on_time / (500 * _paced_tokens(bench)),
-    }
-    if target.pids:
+    delivered_percent = 100 * outcome.report.tokens_on_time / (500 * _paced_tokens(bench))
+    figures = {"gap_p99_ms": taken(outcome.report.gap_ms).p99, "delivered_percent": delivered_percent}
+    if target.pids and delivered_percent > _TIMELY_PERCENT:
         figures["cpu_us_per_token"] = outcome.serving_s / outcome.report.tokens * 1e6
     return figures
 

@@ -47,3 +47,10 @@ def test_ratios_are_taken_within_rounds_and_medians_over_them() -> None:
 
 def test_every_row_has_a_scenario_and_every_scenario_a_row() -> None:
     assert {row.scenario for row in ROWS} == set(SCENARIOS)
+
+
+def test_a_verdict_is_qualified_when_others_had_the_machine() -> None:
+    row = Row(title="delay", scenario="delay", figures=(DELAY,))
+    measured = {("delay", "ours"): [Measurement({"delay_ms": 50}, share) for share in (0.1, 0.3, 0.9)]}
+
+    assert "disturbed (missed, 5.00 x first)" in table([row], measured)
