@@ -21,7 +21,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from shared import redis_keys
-from shared.events import Event
+from shared.events import TERMINAL_KINDS, Event
 
 HEADER = struct.Struct(">36sQIII")
 PENDING_LIMIT_BYTES = 1 << 20  # a job that is this far ahead of Redis waits, so that a slow Redis costs bounded memory
@@ -58,6 +58,7 @@ class JobLog:
         self.epoch = epoch
         self.last_seq = last_seq  # of the last event appended, stored or not
         self.size_bytes = 0  # of all payloads appended by this owner
+        self.has_ended = False  # whether the terminal event was appended
         self._writer = writer
         self._channel = channel.encode()
         self._pending: list[bytes] = []
@@ -81,6 +82,7 @@ class JobLog:
         self._pending.append(kind + payload)
         self._pending_bytes += len(payload)
         self.size_bytes += len(payload)
+        self.has_ended = kind in TERMINAL_KINDS
         self.last_seq += 1
         return self.last_seq
 

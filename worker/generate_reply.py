@@ -127,12 +127,12 @@ async def _generate(author: Author, job: JobInHand) -> None:
             for reply in replies:
                 if job.first_token_ms is None:
                     job.first_token_ms = job.age_ms()
+                job.sent_text = True
                 if reply.done:
                     job.usage = Usage(prompt_tokens=reply.prompt_eval_count, completion_tokens=reply.eval_count)
                     job.log.append(EventKind.DONE.value, _last_chunk(job, reply))
                     return
                 job.log.append(EventKind.CHUNK.value, _chunk(job, reply))
-                job.sent_text = True
             if job.log.size_bytes > author.settings.max_answer_bytes:
                 raise AnswerTooLargeError(f"The answer is longer than {author.settings.max_answer_bytes} bytes.")
             await job.log.room()

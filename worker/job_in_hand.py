@@ -78,10 +78,14 @@ class JobInHand:
     def end_with(self, error: DeeperSensorError) -> JobStatus:
         """Append `error` as the terminal event and return the status that goes with it.
 
+        A job whose answer is whole stays completed: what went wrong after that concerns nobody.
+
         Raises:
             FencedError: Another worker owns the job.
 
         """
+        if self.log.has_ended:
+            return JobStatus.COMPLETED
         self.error_code = error.code
         terminal = ErrorBody(describe(error, request_id=self.claim.job.request_id))
         self.log.append(EventKind.ERROR.value, encode_payload(terminal))

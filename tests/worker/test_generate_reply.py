@@ -14,7 +14,7 @@ from shared.job_queue import Claim, JobQueue
 from shared.jobs import JobStatus
 from shared.token_log import TokenLogWriter
 from tests.jobs import MODEL, admit, append, claim_next, log_of, make_job
-from tests.ollama_double import Answer, End, Fail, Hang, OllamaDouble, Step
+from tests.ollama_double import Answer, Done, End, Fail, Hang, OllamaDouble, Step
 from tests.waiting import wait_until
 from worker.generate_reply import Author, generate_reply
 from worker.job_in_hand import INTERRUPTED, TAKEN, JobInHand
@@ -142,6 +142,21 @@ class TestAnAnswer:
 
         assert await generate_reply(author, job) == JobStatus.FAILED
         assert await desk.error(job) == "timeout"
+
+    @pytest.mark.parametrize("code", ["cancelled", INTERRUPTED])
+    async def test_that_is_whole_stays_so_when_the_job_is_stopped_while_ollama_is_left(
+        self, desk: Desk, author: Author, double: OllamaDouble, code: str
+    ) -> None:
+        double.script(MODEL, Answer(("Hello", Done(), Hang())))
+        job = await desk.take()
+        reply = asyncio.create_task(generate_reply(author, job))
+        await wait_until(lambda: job.log.has_ended, description="the last chunk is there")
+
+        job.stop(code)
+
+        assert await reply == JobStatus.COMPLETED
+        assert await desk.kinds(job) == b"scd"
+        assert job.error_code is None
 
     async def test_that_a_bug_cuts_off_ends_with_an_error(self, desk: Desk, author: Author) -> None:
         job = await desk.take()
