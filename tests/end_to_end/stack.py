@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count, cycle
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 import httpx
 import msgspec
@@ -22,6 +22,8 @@ from tests.end_to_end.client import CANARY, HANG_S, Account, Client
 from tests.ollama_double import Answer, Generation, OllamaDouble
 from tests.processes import ProcessStarter, ServerProcess
 from tests.waiting import wait_until
+
+Double = TypeVar("Double", bound=OllamaDouble)
 
 MODELS = ("ada:latest", "bell:latest", "curie:7b", "darwin:70b-q4")
 SLOTS = 4  # of a worker, per model
@@ -105,6 +107,10 @@ class Stack:
             self._opened.push_async_callback(client.http.aclose)
         return self._clients[user, url]
 
+    async def newcomer(self, *, gateway: ServerProcess | None = None) -> Client:
+        """Return a client of a user who has done nothing yet."""
+        return await self.client(f"user-{next(self._numbers)}", gateway=gateway)
+
     def model(self, *answers: Answer) -> str:
         """Return the name of a model that the worker has, and that gives these answers, the last one for ever."""
         name = next(self._models)
@@ -141,9 +147,9 @@ class Stack:
         """Start a worker of the test's own beside a double, by default the one of the stack."""
         return await self._start_worker(self._starter, double or self.double, settings)
 
-    async def add_double(self, *models: str) -> OllamaDouble:
-        """Start another double; its models become known when a worker beside it is added."""
-        return await self._test.enter_async_context(OllamaDouble(models))
+    async def add_double(self, double: Double) -> Double:
+        """Start another double for this test; its models become known when a worker beside it is added."""
+        return await self._test.enter_async_context(double)
 
     async def until_served(self, *models: str, gateway: ServerProcess | None = None) -> None:
         """Wait until exactly these models, beside those of the stack, are announced at a gateway."""
