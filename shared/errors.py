@@ -255,10 +255,6 @@ class ContextLengthExceededError(UpstreamRejectedError):
     code = "context_length_exceeded"
 
 
-class UpstreamModelNotFoundError(ModelNotFoundError, UpstreamRejectedError):
-    """This worker's Ollama does not have the model, though it was announced; told like any unknown model."""
-
-
 def by_code(code: str) -> type[DeeperSensorError]:
     """Return the class that has this public code; the root for a code that nobody has (any more)."""
     return family(DeeperSensorError).get(code, DeeperSensorError)

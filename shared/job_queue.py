@@ -26,6 +26,7 @@ from shared import redis_keys, scripts
 from shared.errors import JobError
 from shared.events import ErrorBody, EventKind, describe, encode_payload
 from shared.jobs import Job, JobStatus, decode_job, encode_job
+from shared.pipelined_scripts import PipelinedScripts
 from shared.token_log import Command
 
 LEASE_MS = 1_500
@@ -83,6 +84,7 @@ class Claim(Struct, frozen=True):
     epoch: int
     failures: int  # attempts that failed before this one
     last_seq: int  # of the log; 0: nothing has been sent yet
+    last_event: bytes  # of the log: kind and payload of a terminal one, of others the kind; empty: there is none
     queue_ms: int  # from admission to this claim
     channel: str  # where the relaying gateway listens
 
@@ -95,16 +97,23 @@ class Stopped(Struct, frozen=True):
 
 
 class JobQueue:
-    """The typed face of the queue's scripts."""
+    """The typed face of the queue's scripts.
 
-    def __init__(self, redis: Redis) -> None:
+    Args:
+        redis: Where the queue is.
+        lease_ms: How long a job stays with its worker without a heartbeat.
+
+    """
+
+    def __init__(self, redis: Redis, *, lease_ms: int = LEASE_MS) -> None:
         self._redis = redis
-        self._admit = scripts.load(redis, "gcra", "admit")
-        self._claim = scripts.load(redis, "claim")
+        self._lease_ms = lease_ms
+        self._admit = PipelinedScripts(redis).load("gcra", "admit")
+        self._claim = scripts.load(redis, "end_job", "claim")
         self._heartbeat = scripts.load(redis, "heartbeat")
         self._finish = scripts.read("finish")  # sent whole: a pipeline cannot send it again
         self._requeue = scripts.load(redis, "requeue")
-        self._stop = scripts.load(redis, "stop")
+        self._stop = scripts.load(redis, "end_job", "stop")
         self._due = scripts.load(redis, "due")
         self._attend = scripts.load(redis, "attend")
 
@@ -178,7 +187,7 @@ class JobQueue:
                 redis_keys.FAIR + model,
                 redis_keys.PACE + model,
             ]
-        arguments = [worker_id, LEASE_MS, limit, redis_keys.JOB, redis_keys.PAYLOAD, redis_keys.LOG]
+        arguments = [worker_id, self._lease_ms, limit, redis_keys.JOB, redis_keys.PAYLOAD, redis_keys.LOG]
         return [_to_claim(row) for row in await self._claim(keys, [*arguments, *free_slots.values()])]
 
     async def heartbeat(self, worker_id: str, held: Iterable[Claim]) -> list[str]:
@@ -188,7 +197,7 @@ class JobQueue:
             Per job: `held`, `taken` (another owner), `missing` (Redis lost it) or `stop:<code>` (end it).
 
         """
-        arguments: list[Any] = [worker_id, LEASE_MS, WORKER_LEASE_MS, redis_keys.JOB, redis_keys.RUNNING]
+        arguments: list[Any] = [worker_id, self._lease_ms, WORKER_LEASE_MS, redis_keys.JOB, redis_keys.RUNNING]
         for claim in held:
             arguments += [claim.job.id, claim.epoch, claim.job.model]
         return [answer.decode() for answer in await self._heartbeat([redis_keys.WORKERS], arguments)]
@@ -309,12 +318,13 @@ def _pairs(numbers: list[int]) -> tuple[tuple[int, int], ...]:
 
 
 def _to_claim(row: list[Any]) -> Claim:
-    _, epoch, failures, last_seq, admitted_ms, claimed_ms, channel, payload = row
+    _, epoch, failures, last_seq, last_event, admitted_ms, claimed_ms, channel, payload = row
     return Claim(
         job=decode_job(payload),
         epoch=int(epoch),
         failures=int(failures),
         last_seq=int(last_seq),
+        last_event=last_event,
         queue_ms=int(claimed_ms) - int(admitted_ms),
         channel=channel.decode(),
     )

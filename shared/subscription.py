@@ -48,16 +48,16 @@ class Subscription:
 
     async def follow(self, channels: Iterable[str]) -> None:
         """Follow exactly these channels from now on, in this connection and the next ones."""
-        wanted = set(channels)
-        new, old = wanted - self._channels, self._channels - wanted
-        self._channels = wanted
-        if self._pubsub is None:
-            return
-        with contextlib.suppress(RedisError):  # the reader notices too, and connects again with the wanted channels
-            if new:
-                await self._pubsub.subscribe(*sorted(new))
-            if old:
-                await self._pubsub.unsubscribe(*sorted(old))
+        followed, self._channels = self._channels, set(channels)
+        if self._pubsub is not None:
+            with contextlib.suppress(RedisError):  # the reader notices too, and connects again with the wanted channels
+                await self._adjust(self._pubsub, followed)
+
+    async def _adjust(self, pubsub: PubSub, followed: set[str]) -> None:
+        if new := self._channels - followed:
+            await pubsub.subscribe(*sorted(new))
+        if old := followed - self._channels:
+            await pubsub.unsubscribe(*sorted(old))
 
     async def run(self) -> None:
         """Listen until cancelled."""
@@ -74,8 +74,10 @@ class Subscription:
         loop = asyncio.get_running_loop()
         async with contextlib.aclosing(self._redis.pubsub()) as pubsub:
             self._heard_at = loop.time()
-            await pubsub.subscribe(*sorted(self._channels))
+            asked_for = set(self._channels)
+            await pubsub.subscribe(*sorted(asked_for))
             self._pubsub = pubsub
+            await self._adjust(pubsub, asked_for)  # `follow` may have been called meanwhile
             watchdog = asyncio.create_task(self._watch(pubsub))
             try:
                 while True:

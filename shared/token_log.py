@@ -2,8 +2,9 @@ r"""The token log: every event of a job from `started` on, in order, written onc
 
 Structure: a Redis stream `ds:log:<job id>`. An entry's id is `<epoch>-<seq of its last event>`; its one field `e`
 holds the events, each kind byte + payload, joined by newlines. A claim adds an entry `<epoch>-0` with the fields `o`
-(the owner) and `s` (the last seq before it): from then on Redis itself refuses what an older epoch appends, because
-stream ids only rise. Expires with its job; the claim and the finish script set that.
+(the owner), `s` (the last seq before it) and `l` (the last event before it: whole if terminal, else its kind): from
+then on Redis itself refuses what an older epoch appends, because stream ids only rise. Expires with its job; the claim
+and the finish script set that.
 
 The log is the truth. The same bytes are published to the gateway process that relays the job, as
 header (`>36sQIII`: job id, epoch, first seq, last seq, length of what follows) + events, repeated per job. A header

@@ -1,14 +1,17 @@
 """Makes jobs and admits them, with everything that a test does not care about filled in."""
 
+import asyncio
 from collections.abc import Awaitable, Sequence
 from typing import Any, cast
 
 from redis.asyncio import Redis
 
 from shared import redis_keys
+from shared.events import Event, EventKind
 from shared.ids import new_id
-from shared.job_queue import Admitted, JobQueue, LimitReached, QueueFull, RateLimit
-from shared.jobs import Job, JobKind
+from shared.job_queue import Admitted, Claim, JobQueue, LimitReached, QueueFull, RateLimit
+from shared.jobs import Job, JobKind, JobStatus
+from shared.token_log import TokenLogWriter, read_after
 
 MODEL = "demo:latest"
 CHANNEL = "ds:gateway:test"
@@ -65,3 +68,40 @@ async def state_of(redis: Redis, job: Job) -> dict[str, str]:
     """Return a job's hash; empty when it is gone."""
     fields = await cast("Awaitable[dict[bytes, bytes]]", redis.hgetall(redis_keys.JOB + job.id))
     return {name.decode(): value.decode() for name, value in fields.items()}
+
+
+async def claim_next(queue: JobQueue, *, worker: str = "worker", model: str = MODEL) -> Claim:
+    """Claim one job, which must be there."""
+    (claim,) = await queue.claim(worker, {model: 1}, limit=1)
+    return claim
+
+
+async def append(redis: Redis, claim: Claim, *events: tuple[EventKind, bytes]) -> None:
+    """Append events to a claimed job's log as its worker does, and return when they are stored.
+
+    Raises:
+        FencedError: The job has a new owner.
+
+    """
+    writer = TokenLogWriter(redis)
+    writing = asyncio.create_task(writer.run())
+    log = writer.open(job_id=claim.job.id, epoch=claim.epoch, last_seq=claim.last_seq, channel=claim.channel)
+    try:
+        for kind, payload in events:
+            log.append(kind.value, payload)
+        await log.stored()
+    finally:
+        writing.cancel()
+
+
+async def finish(
+    redis: Redis, queue: JobQueue, claim: Claim, status: JobStatus = JobStatus.COMPLETED, *, service_ms: int = 0
+) -> bool:
+    """End a claimed job; False when it has another owner."""
+    command = queue.finish_command(claim, status, service_ms=service_ms, retention_ms=RETENTION_MS)
+    return bool(await redis.execute_command(*command))
+
+
+async def log_of(redis: Redis, job: Job) -> list[Event]:
+    """Return the events in a job's log."""
+    return [event for batch in await read_after(redis, job.id) for event in batch.split()]

@@ -13,11 +13,12 @@ from typing import Self
 from infra.local.errors import StartFailedError
 from infra.local.ports import free_port
 from infra.local.probes import http_fault, worker_fault
-from infra.local.program import Fault, Program, RunningProgram, start
+from infra.local.program import Fault, Program, RunningProgram, no_fault, start
 
 CHECKOUT = Path(__file__).parents[1]
 
 _INHERITED_VARIABLES = ("PATH", "HOME", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
+_HANG_S = 60.0  # after this a process that was asked to end is killed, which fails the test
 
 
 class ServerProcess:
@@ -100,7 +101,7 @@ class ProcessStarter:
         self._started = 0
 
     async def __call__(
-        self, module: str, environment: Mapping[str, str], *arguments: str, health: str = "/health"
+        self, module: str, environment: Mapping[str, str], *arguments: str, health: str | None = "/health"
     ) -> ServerProcess:
         """Start `python -m <module> <arguments>` and return when it serves.
 
@@ -111,7 +112,7 @@ class ProcessStarter:
             environment: Its settings; APP_HOST and a free APP_PORT are added where missing. Nothing else of the tests'
                 own environment reaches it, nor does a `.env` file.
             arguments: Further words of the command line.
-            health: The path to ask.
+            health: The path to ask; None returns as soon as the process is started.
 
         Raises:
             StartFailedError: It does not come to serve, and has been stopped; the message has its last words.
@@ -123,10 +124,11 @@ class ProcessStarter:
         program = Program(
             name=name,
             argv=(sys.executable, "-m", module, *arguments),
-            environment=_surroundings() | {"APP_HOST": "127.0.0.1", "APP_PORT": str(port), **environment},
+            environment=inherited_variables() | {"APP_HOST": "127.0.0.1", "APP_PORT": str(port), **environment},
             directory=self._directory,
             log=self._directory / f"{name}.log",
-            fault=_fault_of(module, environment, f"http://127.0.0.1:{port}{health}"),
+            fault=_fault_of(module, environment, f"http://127.0.0.1:{port}{health}") if health else no_fault,
+            stop_timeout_s=_HANG_S,
         )
         process = ServerProcess(await start(program), port)
         self._stack.push_async_callback(process.stop_unless_end_was_seen)
@@ -142,7 +144,8 @@ class ProcessStarter:
         await self._stack.aclose()
 
 
-def _surroundings() -> dict[str, str]:
+def inherited_variables() -> dict[str, str]:
+    """Return what of the tests' own environment a process of the product gets."""
     inherited = {name: os.environ[name] for name in _INHERITED_VARIABLES if name in os.environ}
     return {**inherited, "PYTHONPATH": str(CHECKOUT), "PYTHONUNBUFFERED": "1"}
 

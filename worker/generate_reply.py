@@ -3,22 +3,21 @@
 import logging
 from contextlib import aclosing
 
+import msgspec
 from msgspec import UNSET, Struct
-from redis.asyncio import Redis
 
-from shared.errors import AnswerTooLargeError, JobError, WorkerLostError
-from shared.events import (
-    TERMINAL_KINDS,
-    Chunk,
-    Embedded,
-    EventKind,
-    Started,
-    Timings,
-    Usage,
-    encode_payload,
+from shared.errors import (
+    AnswerTooLargeError,
+    JobCancelledError,
+    JobError,
+    ModelNotFoundError,
+    UpstreamInterruptedError,
+    WorkerLostError,
 )
+from shared.events import Chunk, Embedded, ErrorBody, EventKind, Started, Timings, Usage, encode_payload
+from shared.job_queue import Claim
 from shared.jobs import JobKind, JobStatus
-from shared.token_log import FencedError, read_after
+from shared.token_log import FencedError
 from worker.job_in_hand import JobInHand, JobInterruptedError
 from worker.ollama import Deadlines, Ollama, deadlines_for
 from worker.ollama_replies import Reply
@@ -34,8 +33,14 @@ class Author(Struct, frozen=True):
 
     worker_name: str  # as clients see it
     ollama: Ollama
-    redis: Redis
     settings: OllamaSettings
+
+
+class Closing(Struct, frozen=True):
+    """What the last event of every whole answer has, whatever its kind."""
+
+    usage: Usage
+    timings: Timings
 
 
 async def generate_reply(author: Author, job: JobInHand) -> JobStatus | None:
@@ -56,18 +61,17 @@ async def generate_reply(author: Author, job: JobInHand) -> JobStatus | None:
 
 
 async def _write_reply(author: Author, job: JobInHand) -> JobStatus:
+    if (ended_as := _recall_end(job)) is not None:
+        return ended_as
     try:
         async with job.limits():
-            if job.claim.last_seq:
-                ended_as = await _look_back(author.redis, job)
-                if ended_as is not None:
-                    return ended_as
+            _refuse_to_go_on(job.claim)
             await _ask(author, job)
     except JobInterruptedError:
         if job.sent_text:
             return job.end_with(WorkerLostError("The worker stopped in the middle of the answer."))
         raise
-    except JobError as error:
+    except (JobError, ModelNotFoundError) as error:
         return job.end_with(error)
     except FencedError:
         raise
@@ -77,24 +81,32 @@ async def _write_reply(author: Author, job: JobInHand) -> JobStatus:
     return JobStatus.COMPLETED
 
 
-async def _look_back(redis: Redis, job: JobInHand) -> JobStatus | None:
-    """See what an earlier owner has left in the log.
+def _recall_end(job: JobInHand) -> JobStatus | None:
+    """Return how the job has ended if an earlier owner wrote its end and was lost before it could say so."""
+    event = job.claim.last_event
+    match event[:1]:
+        case EventKind.DONE.value:
+            closing = msgspec.json.decode(event[1:], type=Closing)
+            job.usage, job.first_token_ms = closing.usage, closing.timings.first_token_ms
+            return JobStatus.COMPLETED
+        case EventKind.ERROR.value:
+            job.error_code = msgspec.json.decode(event[1:], type=ErrorBody).error.code
+            return JobStatus.CANCELLED if job.error_code == JobCancelledError.code else JobStatus.FAILED
+        case _:
+            return None
 
-    Returns:
-        The status to finish with when the terminal event is there already; None when nothing of the answer is.
+
+def _refuse_to_go_on(claim: Claim) -> None:
+    """See whether an earlier owner has left something that cannot be gone on from.
 
     Raises:
-        WorkerLostError: A part of the answer is there.
+        WorkerLostError: A part of the answer is in the log, or the job was tried too often.
 
     """
-    kinds = {event.kind for batch in await read_after(redis, job.claim.job.id) for event in batch.split()}
-    if kinds & TERMINAL_KINDS:
-        return JobStatus.COMPLETED if EventKind.DONE.value in kinds else JobStatus.FAILED
-    if EventKind.CHUNK.value in kinds:
+    if claim.last_event == EventKind.CHUNK.value:
         raise WorkerLostError("The worker was lost in the middle of the answer.")
-    if job.claim.failures >= MAX_FAILURES:
+    if claim.failures >= MAX_FAILURES:
         raise WorkerLostError(f"The job was tried {MAX_FAILURES} times, and each time its worker was lost.")
-    return None
 
 
 async def _ask(author: Author, job: JobInHand) -> None:
@@ -124,6 +136,7 @@ async def _generate(author: Author, job: JobInHand) -> None:
             if job.log.size_bytes > author.settings.max_answer_bytes:
                 raise AnswerTooLargeError(f"The answer is longer than {author.settings.max_answer_bytes} bytes.")
             await job.log.room()
+    raise UpstreamInterruptedError("Ollama ended its answer without the last line.")
 
 
 async def _embed(author: Author, job: JobInHand) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from shared.errors import JobCancelledError, JobError, JobExpiredError, JobTimedOutError
+from shared.errors import DeeperSensorError, JobCancelledError, JobError, JobExpiredError, JobTimedOutError
 from shared.events import ErrorBody, EventKind, Usage, describe, encode_payload
 from shared.job_queue import Claim
 from shared.jobs import JobStatus
@@ -75,7 +75,7 @@ class JobInHand:
         finally:
             self._scope = None
 
-    def end_with(self, error: JobError) -> JobStatus:
+    def end_with(self, error: DeeperSensorError) -> JobStatus:
         """Append `error` as the terminal event and return the status that goes with it.
 
         Raises:

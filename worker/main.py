@@ -51,7 +51,6 @@ async def work(
         author = Author(
             worker_name=name,
             ollama=ollama,
-            redis=redis,
             settings=ollama_settings,
         )
         worker = JobWorker(

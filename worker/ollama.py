@@ -6,6 +6,7 @@ answer early, by closing the iterator or by cancellation, closes its connection,
 
 import asyncio
 import os
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from types import TracebackType
@@ -32,6 +33,9 @@ DRAIN_S = 0.1  # after the last reply: the end of the response follows within a 
 
 _VENDOR_ERRORS = (httpx.HTTPError, aiohttp.ClientError, OSError)  # the transport lets some of aiohttp's through
 _JSON = {"Content-Type": "application/json"}
+# The session verifies with the system's certificates. The transport would load httpx's own besides (45 ms) and not use
+# them; this one trusts nobody, in case it ever does.
+_UNUSED_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 _NO_HEADERS: Mapping[str, str] = {}
 
 Body = TypeVar("Body")
@@ -119,6 +123,7 @@ class Ollama:
         UpstreamTimeoutError: A deadline passed; the error names the phase.
         UpstreamInterruptedError: The answer broke off, or is not one.
         UpstreamRejectedError: Ollama refused the request; subclasses say why where that is known.
+        ModelNotFoundError: Ollama does not have the model; like the others it ends a job.
         UpstreamBusyError: Ollama takes nothing more just now.
         UpstreamError: Ollama failed.
 
@@ -127,7 +132,7 @@ class Ollama:
     def __init__(self, base_url: str) -> None:
         self._client = httpx.AsyncClient(
             base_url=base_url,
-            transport=AiohttpTransport(client=_session, trust_env=False),
+            transport=AiohttpTransport(client=_session, verify=_UNUSED_TLS, trust_env=False),
             trust_env=False,
             headers={"Accept-Encoding": "identity"},  # compressing would gather tokens
         )
@@ -316,8 +321,13 @@ def _break_of(reader: ReplyReader, deadlines: Deadlines, *, is_too_late: bool) -
 
 def _unreachable(error: Exception) -> UpstreamError:
     """Return the error for a connection that failed, with the system's reason but without addresses."""
-    cause = error.__cause__
-    if not isinstance(cause, aiohttp.ClientConnectorError):
-        return UpstreamUnreachableError("The connection to Ollama broke before the answer began.")
-    reason = f": {os.strerror(cause.os_error.errno)}" if cause.os_error.errno else ""
-    return UpstreamUnreachableError(f"Ollama cannot be reached{reason}.")
+    match error.__cause__:
+        case aiohttp.ClientSSLError():
+            reason = "TLS failed"
+        case aiohttp.ClientConnectorDNSError():
+            reason = "its name is not known"
+        case aiohttp.ClientConnectorError(os_error=OSError(errno=int(number))):
+            reason = os.strerror(number)
+        case _:
+            return UpstreamUnreachableError("The connection to Ollama broke before the answer began.")
+    return UpstreamUnreachableError(f"Ollama cannot be reached: {reason}.")

@@ -12,9 +12,10 @@ import msgspec
 
 from shared.errors import (
     ContextLengthExceededError,
+    DeeperSensorError,
+    ModelNotFoundError,
     UpstreamBusyError,
     UpstreamError,
-    UpstreamModelNotFoundError,
     UpstreamRejectedError,
 )
 
@@ -28,7 +29,7 @@ _NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 _PATH = re.compile(r"(?<![\w.:/])(?:[A-Za-z]:)?[/\\](?:[^\s/\\:'\"]+[/\\])+[^\s:'\"]*")
 
 
-def fault_in_status(status: int, body: bytes, *, retry_after: str | None) -> UpstreamError:
+def fault_in_status(status: int, body: bytes, *, retry_after: str | None) -> DeeperSensorError:
     """Return the error that an answer with a status other than 200 stands for.
 
     Args:
@@ -44,7 +45,7 @@ def fault_in_status(status: int, body: bytes, *, retry_after: str | None) -> Ups
     if _CONTEXT_LENGTH.search(text):
         return ContextLengthExceededError(f"Ollama refused the request{said}")
     if status == HTTPStatus.NOT_FOUND and text:
-        return UpstreamModelNotFoundError(f"Ollama does not have the model{said}")
+        return ModelNotFoundError(f"Ollama does not have the model{said}")
     if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
         return UpstreamRejectedError(f"Ollama refused the request{said}")
     return UpstreamError(f"Ollama failed{said}")

@@ -16,12 +16,16 @@ from shared.errors import UpstreamError, UpstreamInterruptedError
 from worker.ollama_faults import fault_in_stream
 
 _SURROGATE_ESCAPES = (b"\\ud", b"\\uD")
+_NO_CALLS = (b"null", b"[]")
+
+
+_NOTHING = msgspec.Raw(b"")  # msgspec knows no `Raw | None`
 
 
 class _Message(Struct, frozen=True):
     content: str = ""
     thinking: str = ""
-    tool_calls: msgspec.Raw | None = None
+    tool_calls: msgspec.Raw = _NOTHING
 
 
 _NO_MESSAGE = _Message()
@@ -42,7 +46,7 @@ class Reply(Struct, frozen=True):
     chat_message: _Message = field(name="message", default=_NO_MESSAGE)
     generate_content: str = field(name="response", default="")
     generate_thinking: str = field(name="thinking", default="")
-    generate_tool_calls: msgspec.Raw | None = field(name="tool_calls", default=None)
+    generate_tool_calls: msgspec.Raw = field(name="tool_calls", default=_NOTHING)
 
     @property
     def content(self) -> str:
@@ -57,7 +61,8 @@ class Reply(Struct, frozen=True):
     @property
     def tool_calls(self) -> msgspec.Raw | None:
         """The tool calls as JSON, None where there are none."""
-        return self.chat_message.tool_calls or self.generate_tool_calls
+        raw = self.chat_message.tool_calls or self.generate_tool_calls
+        return raw if raw and bytes(raw) not in _NO_CALLS else None
 
 
 _decoder = msgspec.json.Decoder(Reply)

@@ -4,6 +4,8 @@ import asyncio
 import math
 from collections.abc import Callable, Coroutine
 
+GRACE_S = 0.05  # when this process itself stood still, what arrived meanwhile is read before the silence is judged
+
 
 class SilenceWatch:
     """One lazy timer for all reads of one answer.
@@ -51,5 +53,9 @@ class SilenceWatch:
         if self._loop.time() < self._wait_until < math.inf:
             self._set(self._wait_until)
         elif self._wait_until < math.inf:
+            self._timer = self._loop.call_later(GRACE_S, self._end)
+
+    def _end(self) -> None:
+        if self._wait_until < math.inf:
             self.has_given_up = True
             self._giving_up = self._loop.create_task(self._give_up())

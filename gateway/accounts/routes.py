@@ -41,7 +41,7 @@ async def sign_up(request: Request[Any, Any, Any], registration: Injected[Regist
     operation=Operation(body=Credentials, errors=[UnauthenticatedError, TryLaterError]),
 )
 async def log_in(request: Request[Any, Any, Any], sessions: Injected[Sessions]) -> LoggedIn:
-    """Trade e-mail address and password for an access token."""
+    """Trade e-mail address and password for an access token. There are no refresh tokens yet: log in when it expires."""
     body = await _credentials.read(request)
     token = await sessions.log_in(email=body.normalized_email, password=body.password)
     return LoggedIn(access_token=token, token_type="bearer", expires_in=sessions.ttl_s)  # noqa: S106  a scheme

@@ -17,6 +17,7 @@ from shared.clock import Clock
 from shared.database.engine import Database
 from shared.errors import StoreUnavailableError
 
+PROBE_AGAIN_AFTER_S = 2
 CHECK_TIMEOUT_S = 2.0  # a probe that waits longer than its prober tells nothing
 
 
@@ -59,7 +60,9 @@ async def show_health(settings: Injected[GatewaySettings]) -> Health:
     operation=Operation(
         answers={
             HTTP_200_OK: Answer("Requests are welcome.", Readiness),
-            HTTP_503_SERVICE_UNAVAILABLE: Answer("Redis is out of reach: nothing would work.", Readiness),
+            HTTP_503_SERVICE_UNAVAILABLE: Answer(
+                "Redis is out of reach: nothing would work.", Readiness, headers=["Retry-After"]
+            ),
         }
     ),
 )
@@ -76,9 +79,11 @@ async def show_readiness(
         status = "degraded"
     else:
         status = "ok"
+    readiness = Readiness(status, redis_check, postgresql_check, live_workers)
+    if redis_check.ok:
+        return Response(readiness)
     return Response(
-        Readiness(status, redis_check, postgresql_check, live_workers),
-        status_code=HTTP_200_OK if redis_check.ok else HTTP_503_SERVICE_UNAVAILABLE,
+        readiness, status_code=HTTP_503_SERVICE_UNAVAILABLE, headers={"Retry-After": str(PROBE_AGAIN_AFTER_S)}
     )
 
 

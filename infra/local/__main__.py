@@ -47,7 +47,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _up(options: Sequence[str]) -> int:
-    parser = _OneLineParser(prog="dev up", description="Run the whole product on this machine, until Ctrl-C.")
+    parser = _OneLineParser(
+        prog="dev up", description="Run the whole product on this machine, until Ctrl-C.", allow_abbrev=False
+    )
     parser.add_argument("--gateways", metavar="N", help="how many to start, from APP_PORT on; or UP_GATEWAYS")
     parser.add_argument("--workers", metavar="N", help="how many to start; or UP_WORKERS")
     asked = parser.parse_args(options)

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from infra.local.ports import free_port
 from infra.local.postgresql import create_database, postgresql
@@ -55,9 +55,8 @@ async def _database(settings: StackSettings, state: StateDirectory) -> tuple[lis
             password=state.secret("postgresql_password"),
             log=state.log("postgresql"),
             account=account_for_servers(),
-            inherited=(state.lock,),
         )
-        return [server], url
+        return [replace(server, inherited=(state.lock,))], url
     if fault := await postgresql_fault(settings.database_url):
         raise SettingsError(f"DATABASE_URL names no PostgreSQL that lets us in: {fault}. Leave it unset to start one.")
     return [], settings.database_url
@@ -70,9 +69,8 @@ async def _redis(settings: StackSettings, state: StateDirectory) -> tuple[list[P
             port=free_port(),
             password=state.secret("valkey_password"),
             log=state.log("valkey"),
-            inherited=(state.lock,),
         )
-        return [server], url
+        return [replace(server, inherited=(state.lock,))], url
     if fault := await redis_fault(settings.redis_url):
         raise SettingsError(f"REDIS_URL names no Redis that lets us in: {fault}. Leave it unset to start one.")
     return [], settings.redis_url

@@ -193,7 +193,7 @@ class DemoModel:
         return _json(encode({"models": loaded}))
 
     async def _show(self, request: web.Request) -> web.Response:
-        call = await _read(request, ShowCall)
+        call = await read_body(request, ShowCall)
         model = call.model or call.name
         if not model:
             raise RefusedError(400, "model is required")
@@ -217,16 +217,16 @@ class DemoModel:
         )
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
-        call = await _read(request, ChatCall)
+        call = await read_body(request, ChatCall)
         if not call.model:
             raise RefusedError(400, "model is required")
         return await self._respond_or_load(request, call)
 
     async def _generate(self, request: web.Request) -> web.StreamResponse:
-        return await self._respond_or_load(request, await _read(request, GenerateCall))
+        return await self._respond_or_load(request, await read_body(request, GenerateCall))
 
     async def _embed(self, request: web.Request) -> web.StreamResponse:
-        call = await _read(request, EmbedCall)
+        call = await read_body(request, EmbedCall)
         self._require(call.model)
         self._load(call)
         return await self.respond_with_embeddings(request, call)
@@ -262,6 +262,22 @@ class DemoModel:
 def introduce_and_repeat(question: str) -> Iterable[str]:
     """Return the demo model's answer in tokens; together they are the introduction and then `question`."""
     return _TOKEN.findall(_INTRODUCTION + question)
+
+
+async def read_body(request: web.Request, kind: type[Body]) -> Body:
+    """Return the request's JSON as `kind`.
+
+    Raises:
+        RefusedError: It is missing, or is something else.
+
+    """
+    body = await request.read()
+    if not body:
+        raise RefusedError(400, "missing request body")
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RefusedError(400, str(error)) from None
 
 
 def embedding_of(text: str, dimensions: int = 0) -> list[float]:
@@ -341,16 +357,6 @@ async def _tell_refusals(
         return await handler(request)
     except RefusedError as refusal:
         return _json(encode({"error": refusal.message}), refusal.status)
-
-
-async def _read(request: web.Request, kind: type[Body]) -> Body:
-    body = await request.read()
-    if not body:
-        raise RefusedError(400, "missing request body")
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise RefusedError(400, str(error)) from None
 
 
 def _json(body: bytes, status: int = 200) -> web.Response:

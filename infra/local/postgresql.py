@@ -23,7 +23,7 @@ MAJOR_VERSION = "18"
 ROLE = "deepersensor"
 
 _MAX_CONNECTIONS = 200  # a pool for each of a dozen processes
-_ELSEWHERE = Path("/var/lib/deepersensor")  # a place that root may write and everybody may enter
+_REFUGE = Path("/var/lib/deepersensor")  # where root may write and everybody may enter
 _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}  # none of the caller's PG* variables
 _THROW_AWAY = ("fsync=off", "full_page_writes=off", "synchronous_commit=off")
 
@@ -49,24 +49,24 @@ async def postgresql(
     log: Path,
     account: Account,
     durable: bool = True,
-    inherited: tuple[int, ...] = (),
+    refuge: Path = _REFUGE,
 ) -> tuple[Program, str]:
     """Return a server that keeps its data in `directory`, made when there is none, and a URL to its first database.
 
     Args:
-        directory: Belongs to PostgreSQL alone; becomes a link when `account` may not enter its parents.
+        directory: Belongs to PostgreSQL alone; becomes a link into `refuge` when `account` may not enter its parents.
         port: A free loopback port.
         password: Of the role `deepersensor`, who owns everything; fixed once the data exist.
         log: The file for the server's output.
         account: Whom it runs as.
         durable: False trades safety in a crash of the machine for speed.
-        inherited: File descriptors that the server keeps open.
+        refuge: A directory that everybody may enter.
 
     Raises:
-        StartFailedError: The data are of another PostgreSQL, or could not be made.
+        StartFailedError: The data are of another PostgreSQL, out of its reach, or could not be made.
 
     """
-    home = _settle(directory, account)
+    home = _settle(directory, account, refuge)
     installation = _installation_for(account, home)
     data = home / "data"
     await _create_data(data, installation, password, log, account)
@@ -86,7 +86,6 @@ async def postgresql(
         log=log,
         fault=lambda _: postgresql_fault(url),
         account=account,
-        inherited=inherited,
         stop_signal=signal.SIGINT,  # "fast": disconnects clients instead of waiting for them
         orphan_signal=signal.SIGQUIT,  # "immediate": the next start recovers, and no client can hold it up
     )
@@ -109,19 +108,26 @@ async def create_database(server_url: str, name: str) -> str:
     return server_url.rpartition("/")[0] + f"/{name}"
 
 
-def _settle(directory: Path, account: Account) -> Path:
+def _settle(directory: Path, account: Account, refuge: Path) -> Path:
     """Return the directory to work in, `directory` itself or what it now points to, owned by `account`."""
     if directory.is_symlink() and not directory.exists():
         directory.unlink()
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    account.own(directory)
-    if account.may("-w", directory):
-        return directory.resolve()
-    elsewhere = _ELSEWHERE / hashlib.sha256(os.fsencode(directory)).hexdigest()[:12]
-    elsewhere.mkdir(mode=0o700, parents=True, exist_ok=True)
+    home = directory.resolve()
+    account.own(home)
+    if account.may("-w", home):
+        return home
+    if any(home.iterdir()):
+        raise StartFailedError(
+            f"{home} has data that PostgreSQL may not reach, as it runs as another user: move it away"
+        )
+    refuge.mkdir(parents=True, exist_ok=True)
+    refuge.chmod(0o711)
+    elsewhere = refuge / hashlib.sha256(os.fsencode(home)).hexdigest()[:12]
+    elsewhere.mkdir(mode=0o700, exist_ok=True)
     account.own(elsewhere)
-    directory.rmdir()
-    directory.symlink_to(elsewhere)
+    home.rmdir()
+    home.symlink_to(elsewhere)
     return elsewhere
 
 

@@ -48,7 +48,7 @@ class Program:
     """Asks it to finish what it has and end."""
     orphan_signal: Signals = signal.SIGKILL
     """What the kernel sends it when we die."""
-    start_timeout_s: float = 30.0
+    start_timeout_s: float = 60.0
     """How long it may take until it answers."""
     stop_timeout_s: float = 10.0
     """How long it may take to end before it is killed."""

@@ -55,17 +55,19 @@ def claim(path: Path) -> Generator[StateDirectory]:
     Blocks while processes of a killed run are still ending.
 
     Raises:
-        InUseError: A stack runs there, or leftovers of one do not end.
+        InUseError: A stack runs there, leftovers of one do not end, or it belongs to another user.
 
     """
     # Root's PostgreSQL runs as another user who must pass through, and can do no more than that.
     path.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
     path = path.resolve()
+    if path.stat().st_uid != os.geteuid():
+        raise InUseError(f"STATE_DIR {path} belongs to another user. Example: STATE_DIR=/var/tmp/state-{os.geteuid()}")
     lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         _take(lock, path)
         logs = path / "logs"
-        logs.mkdir(exist_ok=True)
+        logs.mkdir(mode=0o700, exist_ok=True)
         for log in logs.glob("*.log"):
             log.unlink()
         yield StateDirectory(path, lock)

@@ -9,6 +9,7 @@ from typing import Self
 
 from infra.local.errors import StartFailedError
 from infra.local.program import Program, RunningProgram, start
+from infra.local.together import together
 
 FIRST_PAUSE_S = 0.25  # before a program that ended is started again; doubled each time that does not last
 LONGEST_PAUSE_S = 30.0
@@ -33,12 +34,7 @@ class Supervisor:
         """
         tier = [KeptProgram(program, self._say) for program in programs]
         self._tiers.append(tier)
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                for kept in tier:
-                    tasks.create_task(kept.start())
-        except ExceptionGroup as failures:
-            raise failures.exceptions[0] from None
+        await together(*(kept.start() for kept in tier))
 
     def kill(self) -> None:
         """End everything now, as if we had died ourselves; leaving the context then takes no time."""

@@ -18,6 +18,7 @@ from infra.local.roles import Roles, gateway_address, gateway_ports, role_enviro
 from infra.local.settings import StackSettings
 from infra.local.state_directory import ACCOUNT, StateDirectory, claim
 from infra.local.supervisor import Supervisor
+from infra.local.together import together
 from shared.settings import SettingsError
 
 _HIGHEST_PORT = 65_535
@@ -53,10 +54,9 @@ async def _start_all(
     say("starting PostgreSQL, Valkey and the models")
     backends = await start_backends(settings, state, surroundings, supervisor)
     roles = Roles(settings, state, role_environment(surroundings, settings, state, backends))
-    say("bringing the schema up to date")
-    await run(roles.migrations())
-    say(f"starting {settings.up_workers} x worker, {settings.up_gateways} x gateway")
-    await supervisor.start(*roles.workers(), *roles.gateways())
+    say(f"starting migrations, {settings.up_workers} x worker and {settings.up_gateways} x gateway")
+    # At once, because importing is most of it: neither role asks PostgreSQL for anything until a request comes.
+    await together(run(roles.migrations()), supervisor.start(*roles.workers(), *roles.gateways()))
     return backends
 
 

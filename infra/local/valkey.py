@@ -22,14 +22,12 @@ maxmemory-policy noeviction
 """
 
 
-def valkey(
-    directory: Path, *, port: int, password: str, log: Path, inherited: tuple[int, ...] = ()
-) -> tuple[Program, str]:
+def valkey(directory: Path, *, port: int, password: str, log: Path) -> tuple[Program, str]:
     """Return a server that keeps its data in `directory`, and the URL to reach it by.
 
     The configuration goes into a file of mode 0600, because a command line is everybody's to read.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     url = f"redis://:{password}@127.0.0.1:{port}/0"
     configuration = directory / "valkey.conf"
     write_secret(configuration, _CONFIGURATION.format(port=port, password=password, directory=f'"{directory}"'))
@@ -39,7 +37,6 @@ def valkey(
         environment={"PATH": os.defpath},
         log=log,
         fault=lambda _: redis_fault(url),
-        inherited=inherited,
         orphan_signal=signal.SIGTERM,  # writes out what it has
     )
     return program, url

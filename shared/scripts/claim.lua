@@ -1,8 +1,9 @@
--- Claims jobs for a worker: first those whose lease has ended, then the next in fair order.
+-- Claims jobs for a worker: first those whose lease has ended, then the next in fair order. Runs after end_job.lua.
 -- KEYS 1 deadlines, then per model: waiting, running, delayed, fair, pace
 -- ARGV 1 worker id, 2 lease ms, 3 most jobs in all, 4 job prefix, 5 payload prefix, 6 log prefix,
 --      then per model: free slots
--- Returns per claimed job {id, epoch, failures, last seq of the log, admitted ms, claimed ms, channel, payload}
+-- Returns per claimed job {id, epoch, failures, last seq of the log, last event (whole if terminal, else its kind),
+--      admitted ms, claimed ms, channel, payload}
 local worker, lease_ms, room = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -10,13 +11,6 @@ local lease_end = string.format('%.0f', now + lease_ms)
 local claimed = {}
 local OWN_GRACE_LEASES = 10  -- after so many, a worker has forgotten the job and not just been slow
 local END_MARGIN_MS = 10000  -- the worker ends an overlong job itself; a gateway only if no worker has, by then
-
-local function last_seq(log)
-  local newest = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
-  if not newest then return '0' end
-  if newest[2][1] == 'o' then return newest[2][4] end
-  return string.match(newest[1], '-(%d+)$')
-end
 
 local function claim(id, running, lost)
   local job, log = ARGV[4] .. id, ARGV[6] .. id
@@ -27,17 +21,17 @@ local function claim(id, running, lost)
     redis.call('ZREM', KEYS[1], id)
     return false
   end
-  local epoch = string.format('%.0f', math.max(tonumber(state[1]) + 1, now))
+  local epoch = next_epoch(state[1], now)
   local failures = lost and redis.call('HINCRBY', job, 'failures', 1) or tonumber(state[2])
   redis.call('HSET', job, 'status', 'running', 'epoch', epoch, 'owner', worker)
   redis.call('ZADD', running, lease_end, id)
   redis.call('ZADD', KEYS[1], string.format('%.0f', now + state[5] + END_MARGIN_MS), id)
-  local seq = last_seq(log)
-  redis.call('XADD', log, epoch .. '-0', 'o', worker, 's', seq)
+  local seq, last = last_event(log)
+  redis.call('XADD', log, epoch .. '-0', 'o', worker, 's', seq, 'l', last)
   redis.call('PEXPIRE', log, redis.call('PTTL', job))
   -- Publications of an older owner that come after this one are stale, and the gateway drops them.
   redis.call('PUBLISH', state[4], struct.pack('>c36I8I4I4I4', id, tonumber(epoch), seq + 1, seq, 0))
-  claimed[#claimed + 1] = {id, epoch, failures, seq, state[3], string.format('%.0f', now), state[4], payload}
+  claimed[#claimed + 1] = {id, epoch, failures, seq, last, state[3], string.format('%.0f', now), state[4], payload}
   return true
 end
 

@@ -10,7 +10,7 @@ from typing import Self
 import msgspec
 from aiohttp import web
 
-from infra.local.demo_model import DEFAULT_HOST, DEFAULT_MODEL, DemoModel
+from infra.local.demo_model import DEFAULT_HOST, DEFAULT_MODEL, DemoModel, read_body
 from infra.local.ollama_wire import EmbedCall, Ending, GeneratingCall, ModelCall, Piece, full_name
 from tests.ollama_double.answers import Answer, Done, Script, Step
 from tests.ollama_double.performance import Performance
@@ -168,7 +168,7 @@ class OllamaDouble(DemoModel):
             self._records.changed()
 
     async def _put_script(self, request: web.Request) -> web.Response:
-        script = msgspec.json.decode(await request.read(), type=Script)
+        script = await read_body(request, Script)
         self.script(script.model, *script.answers)
         return web.Response(status=204)
 

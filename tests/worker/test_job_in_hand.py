@@ -17,9 +17,9 @@ from worker.job_in_hand import INTERRUPTED, TAKEN, JobInHand, JobInterruptedErro
 
 def in_hand(redis: Redis, *, timeout_ms: int = 60_000) -> JobInHand:
     job = make_job(timeout_ms=timeout_ms)
-    claim = Claim(job=job, epoch=1, failures=0, last_seq=0, queue_ms=0, channel=CHANNEL)
+    claim = Claim(job=job, epoch=1, failures=0, last_seq=0, last_event=b"", queue_ms=0, channel=CHANNEL)
     log = TokenLogWriter(redis).open(job_id=job.id, epoch=1, last_seq=0, channel=CHANNEL)
-    return JobInHand(claim, log)
+    return JobInHand(claim, log, is_loaded=True)
 
 
 class Work:

@@ -27,6 +27,14 @@ def test_a_second_claim_is_refused_and_names_who_holds_it(tmp_path: Path) -> Non
         pytest.fail("claimed twice")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make what belongs to somebody else")
+def test_what_belongs_to_another_user_is_left_alone(tmp_path: Path) -> None:
+    """As after `sudo ./dev up`: two users in one directory would lock each other out of it."""
+    os.chown(tmp_path, 65534, 65534)
+    with pytest.raises(InUseError, match="belongs to another user"), claim(tmp_path):
+        pytest.fail("claimed what is not ours")
+
+
 def test_a_claim_can_follow_another(tmp_path: Path) -> None:
     with claim(tmp_path):
         pass
@@ -53,6 +61,7 @@ def test_secrets_stay_and_are_ours_alone(tmp_path: Path) -> None:
 
 def test_each_run_has_its_own_logs(tmp_path: Path) -> None:
     with claim(tmp_path) as state:
+        assert state.log("gateway-1").parent.stat().st_mode & 0o077 == 0
         state.log("gateway-1").write_text("yesterday")
     with claim(tmp_path) as state:
         assert not state.log("gateway-1").exists()

@@ -10,6 +10,7 @@ from shared import redis_keys
 from shared.job_queue import Admitted, JobQueue, LimitReached, Place, QueueFull
 from shared.jobs import Job, JobStatus, decode_job
 from tests.jobs import CHANNEL, MODEL, RETENTION_MS, admit, make_job, state_of, try_to_admit
+from tests.listening import listening
 
 WIDE = Limit(scope="user", name="alice", per_minute=600, burst=10)
 TIGHT = Limit(scope="address", name="192.0.2.1", per_minute=60, burst=1)
@@ -72,15 +73,9 @@ class TestAnAdmittedJob:
         assert (await redis.zscore(redis_keys.ATTENDED, job.id) is not None) == is_watched
 
     async def test_wakes_the_workers_of_its_model(self, queue: JobQueue, redis: Redis) -> None:
-        async with redis.pubsub() as pubsub:
-            await pubsub.subscribe(redis_keys.wake_channel(MODEL))
-            assert await pubsub.get_message(timeout=5)  # that we are subscribed
-
+        async with listening(redis, redis_keys.wake_channel(MODEL)) as hear:
             job = await admit(queue)
-
-            message = await pubsub.get_message(timeout=5)
-        assert message is not None
-        assert message["data"] == job.id.encode()
+            assert await hear() == job.id.encode()
 
 
 class TestARefusal:

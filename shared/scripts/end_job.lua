@@ -1,0 +1,50 @@
+-- Ends jobs that no worker holds. Functions for the script after it.
+
+-- Returns the seq of the last event in a log (0: there is none), and that event: whole if it is the terminal one, else
+-- its kind alone.
+local function last_event(log)
+  local newest = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
+  if not newest then return 0, '' end
+  local fields = newest[2]
+  if fields[1] == 'o' then return tonumber(fields[4]), fields[6] end  -- a claim keeps both
+  local events = fields[2]
+  local newline = string.find(string.reverse(events), '\n', 1, true)
+  local event = newline and string.sub(events, #events - newline + 2) or events
+  local kind = string.sub(event, 1, 1)
+  return tonumber(string.match(newest[1], '-(%d+)$')), (kind == 'd' or kind == 'e') and event or kind
+end
+
+-- Returns the epoch that comes after this one, as text; by time, so that it rises also when Redis has lost everything.
+local function next_epoch(epoch, now)
+  return string.format('%.0f', math.max(tonumber(epoch) + 1, now))
+end
+
+-- Ends a job with an error, unless its log has its end already, and takes it off every list. Takes a table:
+--   id, epoch, channel, request_id          of the job
+--   hash, log, payload                      its keys
+--   lists                                   the sorted sets that it may be in
+--   status                                  what it ends as
+--   event                                   kind and payload, with the request id left open as %s
+--   retention_ms                            how long state and log stay
+--   now                                     ms
+-- Returns the status that it has ended with.
+local function end_job(job)
+  local status, epoch = job.status, job.epoch
+  local seq, last = last_event(job.log)
+  if #last > 1 then
+    status = string.sub(last, 1, 1) == 'd' and 'completed' or 'failed'
+  else
+    local event = string.gsub(job.event, '%%s', job.request_id)
+    epoch, seq = next_epoch(epoch, job.now), seq + 1
+    redis.call('XADD', job.log, epoch .. '-' .. seq, 'e', event)
+    redis.call('PUBLISH', job.channel, struct.pack('>c36I8I4I4I4', job.id, tonumber(epoch), seq, seq, #event) .. event)
+  end
+  for _, list in ipairs(job.lists) do
+    redis.call('ZREM', list, job.id)
+  end
+  redis.call('UNLINK', job.payload)
+  redis.call('HSET', job.hash, 'status', status, 'epoch', epoch)
+  redis.call('PEXPIRE', job.hash, job.retention_ms)
+  redis.call('PEXPIRE', job.log, job.retention_ms)
+  return status
+end

@@ -1,0 +1,156 @@
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import pytest
+from sqlalchemy import delete, func, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.accounts.identities import FRESH_S, GRACE_S, Identities
+from gateway.principal import Limits
+from shared.database import users
+from shared.database.engine import Database, connect
+from shared.database.tables import users as table
+from shared.database.users import Role, User
+from shared.errors import StoreUnavailableError, UnauthenticatedError
+from shared.ids import new_id
+from tests.clocks import TurnedClock
+
+LIMITS = Limits(requests_per_minute=60)
+
+
+class SwitchedDatabase(Database):
+    """Leads to one database or another, and counts how often it was asked."""
+
+    def __init__(self, target: Database) -> None:
+        self.target = target
+        self.asked = 0
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[AsyncConnection]:
+        self.asked += 1
+        async with self.target.transaction() as connection:
+            yield connection
+
+
+@pytest.fixture
+async def nobody(free_port: int) -> AsyncGenerator[Database]:
+    """A database that is not there."""
+    database = connect(f"postgresql://nobody@127.0.0.1:{free_port}/nothing", role="test")
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def ada(database: Database) -> User:
+    async with database.transaction() as connection:
+        return await users.create(connection, email="ada@example.org", password_hash="-", role=Role.ADMIN)
+
+
+@pytest.fixture
+def clock() -> TurnedClock:
+    return TurnedClock()
+
+
+@pytest.fixture
+def switch(database: Database) -> SwitchedDatabase:
+    return SwitchedDatabase(database)
+
+
+@pytest.fixture
+def identities(switch: SwitchedDatabase, clock: TurnedClock) -> Identities:
+    return Identities(database=switch, clock=clock, limits=LIMITS)
+
+
+async def test_a_principal_is_what_postgresql_says_of_the_user(identities: Identities, ada: User) -> None:
+    principal = await identities.find(ada.id)
+    assert (principal.user_id, principal.role, principal.limits) == (ada.id, Role.ADMIN, LIMITS)
+
+
+async def test_postgresql_is_asked_again_only_after_some_seconds(
+    identities: Identities, switch: SwitchedDatabase, clock: TurnedClock, ada: User
+) -> None:
+    await identities.find(ada.id)
+    clock.ahead_s = FRESH_S - 1
+    await identities.find(ada.id)
+    assert switch.asked == 1
+    clock.ahead_s = FRESH_S + 1
+    await identities.find(ada.id)
+    assert switch.asked == 2
+
+
+async def test_many_who_ask_at_once_ask_once(identities: Identities, switch: SwitchedDatabase, ada: User) -> None:
+    found = await asyncio.gather(*(identities.find(ada.id) for _ in range(50)))
+    assert {principal.user_id for principal in found} == {ada.id}
+    assert switch.asked == 1
+
+
+async def test_one_who_gives_up_does_not_take_the_others_along(identities: Identities, ada: User) -> None:
+    first, second = (asyncio.create_task(identities.find(ada.id)) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert (await second).user_id == ada.id
+
+
+async def test_nobody_is_found_under_an_unknown_id(identities: Identities) -> None:
+    with pytest.raises(UnauthenticatedError):
+        await identities.find(new_id())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(update(table).values(disabled_at=func.now()), id="disabled"),
+        pytest.param(delete(table), id="deleted"),
+    ],
+)
+async def test_a_user_is_out_some_seconds_after(
+    identities: Identities, database: Database, clock: TurnedClock, ada: User, change: object
+) -> None:
+    await identities.find(ada.id)
+    async with database.transaction() as connection:
+        await connection.execute(change)  # pyright: ignore[reportArgumentType, reportCallIssue]  either statement
+    clock.ahead_s = FRESH_S + 1
+    for _ in range(2):
+        with pytest.raises(UnauthenticatedError):
+            await identities.find(ada.id)
+
+
+async def test_without_postgresql_those_it_knew_go_on_for_a_while(
+    identities: Identities, switch: SwitchedDatabase, clock: TurnedClock, nobody: Database, ada: User
+) -> None:
+    await identities.find(ada.id)
+    switch.target = nobody
+    clock.ahead_s = GRACE_S - 1
+    assert (await identities.find(ada.id)).user_id == ada.id
+    clock.ahead_s = GRACE_S + FRESH_S + 1
+    with pytest.raises(StoreUnavailableError):
+        await identities.find(ada.id)
+
+
+async def test_without_postgresql_strangers_are_asked_to_come_back(
+    identities: Identities, switch: SwitchedDatabase, nobody: Database, ada: User
+) -> None:
+    switch.target = nobody
+    with pytest.raises(StoreUnavailableError):
+        await identities.find(ada.id)
+
+
+async def test_a_user_disabled_during_an_outage_is_out_after_it(
+    identities: Identities,
+    switch: SwitchedDatabase,
+    database: Database,
+    clock: TurnedClock,
+    nobody: Database,
+    ada: User,
+) -> None:
+    await identities.find(ada.id)
+    switch.target = nobody
+    clock.ahead_s = FRESH_S + 1
+    await identities.find(ada.id)
+    async with database.transaction() as connection:
+        await connection.execute(update(table).values(disabled_at=func.now()))
+    switch.target = database
+    clock.ahead_s = 2 * FRESH_S + 2
+    with pytest.raises(UnauthenticatedError):
+        await identities.find(ada.id)

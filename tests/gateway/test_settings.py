@@ -1,0 +1,64 @@
+import pytest
+
+from gateway import settings
+from shared.settings import SettingsError
+
+STRONG = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("environment", "fault"),
+    [
+        pytest.param({"APP_ENV": "production"}, "JWT_SECRET is not set", id="production without a secret"),
+        pytest.param(
+            {"APP_ENV": "production", "JWT_SECRET": STRONG[:31]}, "JWT_SECRET has 31 bytes", id="a byte short"
+        ),
+        pytest.param({"JWT_SECRET": "weak"}, "JWT_SECRET has 4 bytes", id="a weak secret in development"),
+        pytest.param({"TRUSTED_PROXY_IPS": "10.0.0.0/8,nginx"}, "TRUSTED_PROXY_IPS is wrong", id="a host name"),
+        pytest.param({"TRUSTED_PROXY_IPS": "10.0.0.1/8"}, "TRUSTED_PROXY_IPS is wrong", id="host bits in a network"),
+        pytest.param({"APP_PORT": "http"}, "APP_PORT is wrong", id="a port that is no number"),
+        pytest.param({"APP_PORT": "65536"}, "APP_PORT is wrong", id="a port too high"),
+        pytest.param({"APP_PUBLIC_URL": "llm.example.org"}, "APP_PUBLIC_URL is wrong", id="a URL without scheme"),
+        pytest.param({"SIGNUP_MODE": "invite"}, "SIGNUP_MODE is wrong", id="an unknown mode"),
+        pytest.param({"DATABASE_URL": "mysql://localhost/x"}, "DATABASE_URL is wrong", id="another database"),
+        pytest.param({"DATABASE_URL": "postgres://h:port/x"}, "DATABASE_URL is wrong", id="a URL that is none"),
+        pytest.param({"DATABASE_URL": "postgres://h/x?a=1"}, "parameter `a`", id="an unknown parameter"),
+        pytest.param({"REQUEST_ID_HEADER": "X Request"}, "REQUEST_ID_HEADER is wrong", id="a header with a space"),
+    ],
+)
+def test_a_wrong_setting_is_named_in_one_line_with_an_example(environment: dict[str, str], fault: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings.read(environment)
+    assert fault in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert f"{fault.split(maxsplit=1)[0] if fault[0].isupper() else 'DATABASE_URL'}=" in str(caught.value)
+
+
+def test_32_bytes_are_a_strong_secret() -> None:
+    assert settings.read({"APP_ENV": "production", "JWT_SECRET": STRONG}).accounts.jwt_secret == STRONG
+
+
+@pytest.mark.parametrize(
+    ("environment", "migrates"),
+    [
+        pytest.param({}, True, id="development"),
+        pytest.param({"APP_ENV": "production", "JWT_SECRET": STRONG}, False, id="production"),
+        pytest.param(
+            {"APP_ENV": "production", "JWT_SECRET": STRONG, "MIGRATE_ON_START": "true"}, True, id="production, asked"
+        ),
+        pytest.param({"MIGRATE_ON_START": "false"}, False, id="development, declined"),
+    ],
+)
+def test_the_schema_is_migrated_at_start_outside_production(environment: dict[str, str], migrates: bool) -> None:  # noqa: FBT001
+    assert settings.read(environment).migrates_on_start is migrates
+
+
+@pytest.mark.parametrize(
+    ("environment", "url"),
+    [
+        pytest.param({"APP_PORT": "9000"}, "http://127.0.0.1:9000", id="where it listens"),
+        pytest.param({"APP_PUBLIC_URL": "https://llm.example.org/api/"}, "https://llm.example.org/api", id="as told"),
+    ],
+)
+def test_the_public_url_has_no_slash_at_its_end(environment: dict[str, str], url: str) -> None:
+    assert settings.read(environment).server.public_url == url

@@ -1,0 +1,24 @@
+"""Hears what is published in Redis."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from redis.asyncio import Redis
+
+_HANG_S = 20.0  # a limit for hanging, not an expectation
+
+
+@asynccontextmanager
+async def listening(redis: Redis, channel: str) -> AsyncGenerator[Callable[[], Awaitable[bytes]]]:
+    """Subscribe to a channel; what is given returns the next publication each time it is called."""
+    async with redis.pubsub(ignore_subscribe_messages=True) as pubsub:
+        await pubsub.subscribe(channel)
+        await pubsub.get_message(timeout=_HANG_S)  # that we are subscribed; nothing before it is lost
+
+        async def hear() -> bytes:
+            message = await pubsub.get_message(timeout=_HANG_S)
+            assert message is not None, f"nothing is published on {channel}"
+            assert isinstance(message["data"], bytes)
+            return message["data"]
+
+        yield hear

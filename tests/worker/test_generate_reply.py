@@ -1,0 +1,268 @@
+"""A job from claim to terminal event, with a real queue and a server that speaks Ollama's wire."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+import pytest
+from redis.asyncio import Redis
+
+from shared.errors import JobError
+from shared.events import Chunk, Embedded, ErrorBody, Event, EventKind, Started, Timings, Usage, encode_payload
+from shared.job_queue import Claim, JobQueue
+from shared.jobs import JobStatus
+from shared.token_log import TokenLogWriter
+from tests.jobs import MODEL, admit, append, claim_next, log_of, make_job
+from tests.ollama_double import Answer, End, Fail, Hang, OllamaDouble, Step
+from tests.waiting import wait_until
+from worker.generate_reply import Author, generate_reply
+from worker.job_in_hand import INTERRUPTED, TAKEN, JobInHand
+from worker.ollama import Ollama
+from worker.settings import OllamaSettings
+
+REQUEST = msgspec.json.encode({"model": MODEL, "messages": [{"role": "user", "content": "Hi"}], "stream": True})
+STARTED = (EventKind.STARTED, b"{}")
+CHUNK = (EventKind.CHUNK, b"{}")
+USAGE = Usage(prompt_tokens=3, completion_tokens=5)
+TIMINGS = Timings(queue_ms=1, load_ms=2, first_token_ms=7, total_ms=9)
+LAST_CHUNK = Chunk(model=MODEL, content="", done=True, done_reason="stop", usage=USAGE, timings=TIMINGS)
+EMBEDDED = Embedded(
+    model=MODEL, embeddings=msgspec.Raw(b"[[0.5]]"), done=True, usage=USAGE, timings=TIMINGS, job_id="1"
+)
+
+
+@pytest.fixture
+async def double() -> AsyncIterator[OllamaDouble]:
+    async with OllamaDouble([MODEL]) as double:
+        yield double
+
+
+@pytest.fixture
+async def author(double: OllamaDouble) -> AsyncIterator[Author]:
+    async with Ollama(double.url) as ollama:
+        yield Author(worker_name="w1", ollama=ollama, settings=OllamaSettings(max_answer_bytes=1024))
+
+
+class Desk:
+    """Hands out jobs as a worker has them."""
+
+    def __init__(self, redis: Redis, queue: JobQueue) -> None:
+        self.redis = redis
+        self.queue = queue
+        self._writer = TokenLogWriter(redis)
+
+    async def take(self, claim: Claim | None = None, *, timeout_ms: int = 60_000) -> JobInHand:
+        """Take a claimed job in hand, a new one unless given."""
+        if claim is None:
+            await admit(self.queue, make_job(request=REQUEST, timeout_ms=timeout_ms))
+            claim = await claim_next(self.queue)
+        log = self._writer.open(job_id=claim.job.id, epoch=claim.epoch, last_seq=claim.last_seq, channel=claim.channel)
+        return JobInHand(claim, log, is_loaded=True)
+
+    async def take_after(self, *events: tuple[EventKind, bytes], failures: int = 0) -> JobInHand:
+        """Take a job in hand that an earlier owner left with these events in its log."""
+        await admit(self.queue, make_job(request=REQUEST))
+        for _ in range(failures):
+            await self.queue.requeue(await claim_next(self.queue), failed=True)
+        first = await claim_next(self.queue)
+        await append(self.redis, first, *events)
+        await self.queue.requeue(first, failed=False)
+        return await self.take(await claim_next(self.queue))
+
+    async def events(self, job: JobInHand) -> list[Event]:
+        """Return what is in the job's log, when all of it is stored."""
+        await job.log.stored()
+        return await log_of(self.redis, job.claim.job)
+
+    async def kinds(self, job: JobInHand) -> bytes:
+        """Return the kinds of what is in the job's log."""
+        return b"".join(event.kind for event in await self.events(job))
+
+    async def error(self, job: JobInHand) -> str:
+        """Return the code of the error at the end of the job's log."""
+        event = (await self.events(job))[-1]
+        assert event.kind == EventKind.ERROR.value
+        return msgspec.json.decode(event.payload, type=ErrorBody).error.code
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncGenerator[None]:
+        """Write the logs inside the block."""
+        task = asyncio.create_task(self._writer.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+
+
+@pytest.fixture
+async def desk(redis: Redis, queue: JobQueue) -> AsyncIterator[Desk]:
+    desk = Desk(redis, queue)
+    async with desk.writing():
+        yield desk
+
+
+class TestAnAnswer:
+    async def test_is_in_the_log_as_ollama_gave_it_with_its_closing_fields(
+        self, desk: Desk, author: Author, double: OllamaDouble
+    ) -> None:
+        double.script(MODEL, Answer(("Hel", "lo\u2028 \r\n", "data: [DONE]\n\n")))
+        job = await desk.take()
+
+        assert await generate_reply(author, job) == JobStatus.COMPLETED
+
+        started, *chunks, last = await desk.events(job)
+        assert msgspec.json.decode(started.payload, type=Started) == Started(
+            job_id=job.claim.job.id, worker="w1", attempt=1
+        )
+        contents = [msgspec.json.decode(event.payload, type=Chunk).content for event in chunks]
+        assert "".join(contents) == "Hello\u2028 \r\ndata: [DONE]\n\n"
+        closing = msgspec.json.decode(last.payload, type=Chunk)
+        assert last.kind == EventKind.DONE.value
+        assert (closing.done, closing.done_reason, closing.job_id) == (True, "stop", job.claim.job.id)
+        assert closing.usage == job.usage
+        assert job.usage.completion_tokens == 3
+        assert job.first_token_ms is not None
+
+    async def test_that_is_too_long_is_cut_with_an_error(
+        self, desk: Desk, author: Author, double: OllamaDouble
+    ) -> None:
+        double.script(MODEL, Answer(("x" * 2000, Hang())))
+        job = await desk.take()
+
+        assert await generate_reply(author, job) == JobStatus.FAILED
+        assert await desk.error(job) == "answer_too_large"
+        await double.until(lambda state: state.generations[-1].outcome == "aborted", "Ollama has stopped")
+
+    async def test_that_takes_longer_than_the_job_may_is_cut_with_an_error(
+        self, desk: Desk, author: Author, double: OllamaDouble
+    ) -> None:
+        double.script(MODEL, Answer(("Hel", Hang())))
+        job = await desk.take(timeout_ms=50)
+
+        assert await generate_reply(author, job) == JobStatus.FAILED
+        assert await desk.error(job) == "timeout"
+
+    async def test_that_a_bug_cuts_off_ends_with_an_error(self, desk: Desk, author: Author) -> None:
+        job = await desk.take()
+        broken = msgspec.structs.replace(author, ollama=None)
+
+        assert await generate_reply(broken, job) == JobStatus.FAILED
+        assert await desk.error(job) == JobError.code
+
+
+class TestStopping:
+    async def begun(
+        self, desk: Desk, author: Author, double: OllamaDouble, *tokens: str
+    ) -> tuple[JobInHand, asyncio.Task[JobStatus | None]]:
+        """Return a job that has said `tokens` and goes on for ever."""
+        double.script(MODEL, Answer((*tokens, Hang())))
+        job = await desk.take()
+        reply = asyncio.create_task(generate_reply(author, job))
+        await double.until(lambda state: state.generations, "Ollama was asked")
+        await wait_until(lambda: job.log.last_seq == 1 + len(tokens), description="all tokens are there")
+        return job, reply
+
+    async def test_cancels_at_ollama_too(self, desk: Desk, author: Author, double: OllamaDouble) -> None:
+        job, reply = await self.begun(desk, author, double, "Hel")
+
+        job.stop("cancelled")
+
+        assert await reply == JobStatus.CANCELLED
+        assert await desk.error(job) == "cancelled"
+        await double.until(lambda state: state.generations[-1].outcome == "aborted", "Ollama has stopped")
+
+    async def test_hands_over_a_job_of_which_nothing_was_sent(
+        self, desk: Desk, author: Author, double: OllamaDouble
+    ) -> None:
+        job, reply = await self.begun(desk, author, double)
+
+        job.stop(INTERRUPTED)
+
+        assert await reply is None
+        assert await desk.kinds(job) == b"s"
+
+    async def test_ends_a_job_of_which_something_was_sent(
+        self, desk: Desk, author: Author, double: OllamaDouble
+    ) -> None:
+        job, reply = await self.begun(desk, author, double, "Hel")
+
+        job.stop(INTERRUPTED)
+
+        assert await reply == JobStatus.FAILED
+        assert await desk.error(job) == "worker_lost"
+
+    async def test_writes_nothing_more_to_a_job_that_another_worker_has(
+        self, desk: Desk, author: Author, double: OllamaDouble
+    ) -> None:
+        job, reply = await self.begun(desk, author, double, "Hel")
+
+        job.stop(TAKEN)
+
+        assert await reply is None
+        assert await desk.kinds(job) == b"sc"
+
+
+class TestAnotherAttempt:
+    async def test_begins_anew_when_nothing_of_the_answer_was_sent(
+        self, desk: Desk, author: Author, double: OllamaDouble
+    ) -> None:
+        double.script(MODEL, Answer(("Hello",)))
+        job = await desk.take_after(STARTED, failures=1)
+
+        assert await generate_reply(author, job) == JobStatus.COMPLETED
+
+        events = await desk.events(job)
+        assert [event.kind for event in events] == [b"s", b"s", b"c", b"d"]
+        assert [event.seq for event in events] == [1, 2, 3, 4]
+        assert msgspec.json.decode(events[1].payload, type=Started).attempt == 2
+
+    async def test_ends_a_job_of_which_something_was_sent(
+        self, desk: Desk, author: Author, double: OllamaDouble
+    ) -> None:
+        job = await desk.take_after(STARTED, CHUNK)
+
+        assert await generate_reply(author, job) == JobStatus.FAILED
+        assert await desk.error(job) == "worker_lost"
+        assert double.state.generations == []
+
+    @pytest.mark.parametrize("last", [LAST_CHUNK, EMBEDDED], ids=["of a chat", "of an embedding"])
+    async def test_finds_the_answer_whole_and_leaves_it_so(
+        self, desk: Desk, author: Author, last: Chunk | Embedded
+    ) -> None:
+        """The earlier owner was lost between the last event and the finish."""
+        job = await desk.take_after(STARTED, CHUNK, (EventKind.DONE, encode_payload(last)))
+
+        assert await generate_reply(author, job) == JobStatus.COMPLETED
+        assert await desk.kinds(job) == b"scd"
+        assert (job.usage, job.first_token_ms) == (last.usage, 7)
+
+    @pytest.mark.parametrize(
+        ("code", "status"), [("cancelled", JobStatus.CANCELLED), ("upstream_error", JobStatus.FAILED)]
+    )
+    async def test_finds_an_error_at_the_end_and_leaves_it_so(
+        self, desk: Desk, author: Author, code: str, status: JobStatus
+    ) -> None:
+        error = b'{"error": {"code": "%b", "type": "", "message": "", "param": null, "request_id": ""}}' % code.encode()
+        job = await desk.take_after(STARTED, (EventKind.ERROR, error))
+
+        assert await generate_reply(author, job) == status
+        assert await desk.kinds(job) == b"se"
+        assert job.error_code == code
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        pytest.param((Fail(),), id="an error"),
+        pytest.param(("Hel", End()), id="an end without the last line"),
+    ],
+)
+async def test_a_failure_of_ollama_is_an_error_and_never_an_end(
+    desk: Desk, author: Author, double: OllamaDouble, steps: tuple[Step, ...]
+) -> None:
+    double.script(MODEL, Answer(steps))
+    job = await desk.take()
+
+    assert await generate_reply(author, job) == JobStatus.FAILED
+    assert (await desk.error(job)).startswith("upstream_")
