@@ -17,8 +17,9 @@ import msgspec
 from redis.asyncio import Redis
 
 from shared.redis_client import connect
-from shared.redis_keys import ATTENDED, DEADLINES, DELAYED, PERMANENT_PREFIXES, RUNNING, WAITING
+from shared.redis_keys import ATTENDED, DEADLINES, DELAYED, RUNNING, WAITING
 from tests.end_to_end.client import CANARY, HANG_S, Account, Client
+from tests.key_leaks import immortal_keys
 from tests.ollama_double import Answer, Generation, OllamaDouble
 from tests.processes import ProcessStarter, ServerProcess
 from tests.waiting import wait_until
@@ -162,6 +163,11 @@ class Stack:
 
             await wait_until(listed, description=f"the models are {wanted}")
 
+    def log_lines(self) -> list[str]:
+        """Return what all gateways and workers have logged since the stack began."""
+        paths = (*self._logs.rglob("gateway-*.log"), *self._logs.rglob("worker-*.log"))
+        return [line for path in paths for line in path.read_text().splitlines()]
+
     async def until_idle(self) -> None:
         """Wait until no job waits or runs, and the double is left alone."""
 
@@ -198,17 +204,15 @@ class Stack:
         return ProcessStarter(directory)
 
     async def _judge_keys(self) -> None:
-        immortal = [key.decode() async for key in self.redis.scan_iter() if await self.redis.pttl(key) == -1]
-        leaked = [key for key in immortal if not key.startswith(PERMANENT_PREFIXES)]
+        leaked = await immortal_keys(self.redis)
         assert not leaked, f"keys that never expire: {leaked}"
 
     def _judge_logs(self) -> None:
         tokens = [account.token for account in self._accounts.values()]
-        for path in (*self._logs.rglob("gateway-*.log"), *self._logs.rglob("worker-*.log")):
-            for line in path.read_text().splitlines():
-                assert not any(secret in line for secret in (CANARY, *tokens)), f"a secret in {path.name}: {line}"
-                assert line.startswith("{"), f"not from our log, in {path.name}: {line}"
-                assert msgspec.json.decode(line)["level"] != "ERROR", f"a bug, in {path.name}: {line}"
+        for line in self.log_lines():
+            assert not any(secret in line for secret in (CANARY, *tokens)), f"a secret in a log: {line}"
+            assert line.startswith("{"), f"a line that our log did not write: {line}"
+            assert msgspec.json.decode(line)["level"] != "ERROR", f"a bug: {line}"
 
 
 def _to_environment(settings: Mapping[str, object]) -> dict[str, str]:

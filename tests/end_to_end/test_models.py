@@ -56,26 +56,16 @@ async def test_a_name_that_is_almost_right_is_wrong(stack: Stack, name: str) -> 
     assert response.status_code == 404
 
 
-async def test_a_model_that_is_pulled_while_the_worker_runs(stack: Stack) -> None:
-    """And one that is removed: the worker looks every few seconds."""
+async def test_an_ollama_that_goes_away_and_comes_back_with_other_models(stack: Stack) -> None:
     double = await stack.add_double(OllamaDouble(["old"]))
+    port = int(double.url.rpartition(":")[2])
     await stack.add_worker(double)
     await stack.until_served("old:latest")
 
+    await double.stop()
+    await stack.until_served()
     double.models[:] = ["new:latest"]
+    await double.start(port)
 
     await stack.until_served("new:latest")
     assert (await (await stack.client()).chat("new")).status_code == 200
-
-
-async def test_an_ollama_that_goes_away_and_comes_back(stack: Stack) -> None:
-    double = await stack.add_double(OllamaDouble(["moody"]))
-    port = int(double.url.rpartition(":")[2])
-    await stack.add_worker(double)
-    await stack.until_served("moody:latest")
-
-    await double.stop()
-    await stack.until_served()
-    await double.start(port)
-
-    await stack.until_served("moody:latest")
