@@ -43,8 +43,6 @@ STATUS: Mapping[type[DeeperSensorError], int] = {
 }
 """A class without a line of its own has its nearest ancestor's."""
 
-_CLOSES_CONNECTION = (errors.BodyTooLargeError, errors.RequestTimeoutError)  # the rest of the body is not read
-
 logger = logging.getLogger(__name__)
 
 
@@ -74,7 +72,8 @@ def _headers(error: DeeperSensorError) -> dict[str, str]:
     if isinstance(error, errors.TryLaterError):
         limits = refusal_headers(error) if isinstance(error, errors.RateLimitedError) else {}
         return {"Retry-After": str(max(1, math.ceil(error.retry_after_s))), **limits}
-    if isinstance(error, _CLOSES_CONNECTION):
+    if isinstance(error, errors.RequestTimeoutError):
+        # Not after a body that is too large: a client that is still sending would be reset, and never see the answer.
         return {"Connection": "close"}
     return {}
 

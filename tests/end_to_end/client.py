@@ -45,7 +45,8 @@ class Client:
             if not response.is_success:
                 await response.aread()
             assert response.status_code == 200, response.text
-            yield EventStream(response)
+            stream = EventStream(response)  # held here: dropped, it would close the connection
+            yield stream
 
     async def cancel(self, job_id: str) -> httpx.Response:
         """Stop a job."""

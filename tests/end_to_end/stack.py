@@ -10,18 +10,21 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count, cycle
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 import httpx
 import msgspec
 from redis.asyncio import Redis
 
 from shared.redis_client import connect
-from shared.redis_keys import ATTENDED, DEADLINES, DELAYED, PERMANENT_PREFIXES, RUNNING, WAITING
+from shared.redis_keys import ATTENDED, DEADLINES, DELAYED, RUNNING, WAITING
 from tests.end_to_end.client import CANARY, HANG_S, Account, Client
+from tests.key_leaks import immortal_keys
 from tests.ollama_double import Answer, Generation, OllamaDouble
 from tests.processes import ProcessStarter, ServerProcess
 from tests.waiting import wait_until
+
+Double = TypeVar("Double", bound=OllamaDouble)
 
 MODELS = ("ada:latest", "bell:latest", "curie:7b", "darwin:70b-q4")
 SLOTS = 4  # of a worker, per model
@@ -105,6 +108,10 @@ class Stack:
             self._opened.push_async_callback(client.http.aclose)
         return self._clients[user, url]
 
+    async def newcomer(self, *, gateway: ServerProcess | None = None) -> Client:
+        """Return a client of a user who has done nothing yet."""
+        return await self.client(f"user-{next(self._numbers)}", gateway=gateway)
+
     def model(self, *answers: Answer) -> str:
         """Return the name of a model that the worker has, and that gives these answers, the last one for ever."""
         name = next(self._models)
@@ -141,9 +148,9 @@ class Stack:
         """Start a worker of the test's own beside a double, by default the one of the stack."""
         return await self._start_worker(self._starter, double or self.double, settings)
 
-    async def add_double(self, *models: str) -> OllamaDouble:
-        """Start another double; its models become known when a worker beside it is added."""
-        return await self._test.enter_async_context(OllamaDouble(models))
+    async def add_double(self, double: Double) -> Double:
+        """Start another double for this test; its models become known when a worker beside it is added."""
+        return await self._test.enter_async_context(double)
 
     async def until_served(self, *models: str, gateway: ServerProcess | None = None) -> None:
         """Wait until exactly these models, beside those of the stack, are announced at a gateway."""
@@ -155,6 +162,11 @@ class Stack:
                 return response.json() == wanted
 
             await wait_until(listed, description=f"the models are {wanted}")
+
+    def log_lines(self) -> list[str]:
+        """Return what all gateways and workers have logged since the stack began."""
+        paths = (*self._logs.rglob("gateway-*.log"), *self._logs.rglob("worker-*.log"))
+        return [line for path in paths for line in path.read_text().splitlines()]
 
     async def until_idle(self) -> None:
         """Wait until no job waits or runs, and the double is left alone."""
@@ -192,17 +204,15 @@ class Stack:
         return ProcessStarter(directory)
 
     async def _judge_keys(self) -> None:
-        immortal = [key.decode() async for key in self.redis.scan_iter() if await self.redis.pttl(key) == -1]
-        leaked = [key for key in immortal if not key.startswith(PERMANENT_PREFIXES)]
+        leaked = await immortal_keys(self.redis)
         assert not leaked, f"keys that never expire: {leaked}"
 
     def _judge_logs(self) -> None:
         tokens = [account.token for account in self._accounts.values()]
-        for path in (*self._logs.rglob("gateway-*.log"), *self._logs.rglob("worker-*.log")):
-            for line in path.read_text().splitlines():
-                assert not any(secret in line for secret in (CANARY, *tokens)), f"a secret in {path.name}: {line}"
-                assert line.startswith("{"), f"not from our log, in {path.name}: {line}"
-                assert msgspec.json.decode(line)["level"] != "ERROR", f"a bug, in {path.name}: {line}"
+        for line in self.log_lines():
+            assert not any(secret in line for secret in (CANARY, *tokens)), f"a secret in a log: {line}"
+            assert line.startswith("{"), f"a line that our log did not write: {line}"
+            assert msgspec.json.decode(line)["level"] != "ERROR", f"a bug: {line}"
 
 
 def _to_environment(settings: Mapping[str, object]) -> dict[str, str]:

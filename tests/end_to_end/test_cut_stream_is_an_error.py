@@ -3,7 +3,7 @@
 import pytest
 
 from tests.end_to_end.stack import SLOTS, Stack
-from tests.ollama_double import BUSY, Answer, Cut, End, Fail, Headers, Raw, Step
+from tests.ollama_double import BUSY, Answer, Cut, End, Fail, Headers, OllamaDouble, Raw, Step
 
 MIDDLE: dict[str, tuple[Step, str]] = {
     "a reset": (Cut("rst"), "upstream_interrupted"),
@@ -78,7 +78,7 @@ async def test_before_the_first_word(stack: Stack, fault: Step, code: str, statu
 
 
 async def test_ollama_is_away(stack: Stack) -> None:
-    double = await stack.add_double("solo")
+    double = await stack.add_double(OllamaDouble(["solo"]))
     await stack.add_worker(double)
     await stack.until_served("solo:latest")
     client = await stack.client()

@@ -1,0 +1,114 @@
+"""Workers can be added, stopped and lost at any time; clients notice as little as can be."""
+
+import asyncio
+import signal
+
+import pytest
+
+from tests.end_to_end.stack import Stack
+from tests.event_stream import EventStream, SentEvent
+from tests.ollama_double import Answer, Hang, OllamaDouble
+from tests.processes import ServerProcess
+
+WORDS = tuple(f"{number} " for number in range(20))
+NOVEL = "novel:latest"
+
+
+async def test_no_stream_is_lost_when_workers_are_added_and_stopped(stack: Stack) -> None:
+    """Three times a worker comes, takes its part of the load, and is stopped in the middle of it."""
+    model = stack.model(Answer(WORDS, step_ms=10))
+    client = await stack.client()
+    ended = asyncio.Queue[EventStream]()
+
+    async def read_one() -> None:
+        async with client.stream(model) as stream:
+            await stream.rest()
+            ended.put_nowait(stream)
+
+    workers: list[ServerProcess] = []
+    streams: list[EventStream] = []
+    async with asyncio.TaskGroup() as clients:
+        for _ in range(3):
+            workers.append(await stack.add_worker())
+            for _ in range(30):
+                clients.create_task(read_one())
+            streams += [await ended.get() for _ in range(10)]
+            workers[-1].send(signal.SIGTERM)
+    streams += [ended.get_nowait() for _ in range(60)]
+
+    assert [await worker.wait() for worker in workers] == [0, 0, 0]
+    assert [stream.text for stream in streams] == ["".join(WORDS)] * 90
+    starts = [event.json for stream in streams for event in stream.events if event.type == "started"]
+    assert [start["attempt"] for start in starts] == [1] * 90
+    pids = {start["worker"].rpartition("-")[2] for start in starts}
+    assert pids == {str(worker.pid) for worker in (stack.worker, *workers)}
+
+
+async def test_a_worker_that_is_stopped_finishes_what_it_has(stack: Stack) -> None:
+    gate = stack.gate()
+    double, worker = await add_pair(stack, Answer(("Once", Hang(gate), " upon")))
+    client = await stack.client()
+
+    async with client.stream(NOVEL) as stream:
+        await stream.until("chunk")
+        worker.send(signal.SIGTERM)
+        await stack.until_served()  # the model is not offered any more
+        double.release(gate)
+        await stream.rest()
+
+    assert stream.text == "Once upon"
+    assert stream.events[-1].json["done"]
+    assert await worker.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("end", "attempts"),
+    [(signal.SIGTERM, [1, 1]), (signal.SIGKILL, [1, 2])],
+    ids=["stopped without time to finish", "killed"],
+)
+async def test_what_a_lost_worker_had(stack: Stack, end: signal.Signals, attempts: list[int]) -> None:
+    """A job of which nothing was sent is done by another worker; half an answer ends as an error."""
+    _, lost = await add_pair(stack, Answer(("Once", Hang())), Answer((Hang(),)), worker_drain_secs=0)
+    client = await stack.client()
+
+    async with client.stream(NOVEL) as half_told, client.stream(NOVEL) as untold:
+        await half_told.until("chunk")
+        await untold.until("started")
+        await add_pair(stack, Answer(("upon a time",)))
+        lost.send(end)
+        await asyncio.gather(half_told.rest(), untold.rest())
+    assert await lost.wait() == (0 if end is signal.SIGTERM else -end)
+
+    assert [event.json["attempt"] for event in of_type("started", untold)] == attempts
+    assert [event.id for event in untold.events if event.id] == ["1", "2", "3", "4"]
+    assert untold.text == "upon a time"
+    assert half_told.text == "Once"
+    assert half_told.events[-1].json["error"]["code"] == "worker_lost"
+    assert [event.id for event in half_told.events if event.id] == ["1", "2", "3"]
+
+
+async def test_an_idle_worker_is_killed(stack: Stack) -> None:
+    """Nobody waits for it, and what only it had is not offered any more."""
+    _, worker = await add_pair(stack, Answer(("text",)))
+    model = stack.model(Answer(("text",)))
+    client = await stack.client()
+
+    await worker.kill()
+
+    responses = await asyncio.gather(*(client.chat(model) for _ in range(20)))
+    assert {response.status_code for response in responses} == {200}
+    await stack.until_served()
+
+
+async def add_pair(stack: Stack, *answers: Answer, **settings: object) -> tuple[OllamaDouble, ServerProcess]:
+    """Add a worker beside a double of its own, whose one model is NOVEL."""
+    double = await stack.add_double(OllamaDouble([NOVEL]))
+    double.script(NOVEL, *answers)
+    worker = await stack.add_worker(double, **settings)
+    await stack.until_served(NOVEL)
+    return double, worker
+
+
+def of_type(type_: str, stream: EventStream) -> list[SentEvent]:
+    """Return the events of one type."""
+    return [event for event in stream.events if event.type == type_]
