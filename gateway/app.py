@@ -1,5 +1,7 @@
 """Puts the gateway together: the routes of every feature, inside the layers that every request passes."""
 
+from socket import socket
+
 from litestar import Litestar
 from litestar.datastructures import State
 from litestar.types import ASGIApp
@@ -23,11 +25,17 @@ from gateway.state import GatewayState
 from shared.clock import SystemClock
 
 
-def create_app(settings: GatewaySettings) -> ASGIApp:
-    """Return the gateway as one ASGI application. Nothing is opened before its lifespan starts."""
+def create_app(settings: GatewaySettings, *, metrics_listener: socket | None = None) -> ASGIApp:
+    """Return the gateway as one ASGI application. Nothing is opened before its lifespan starts.
+
+    Args:
+        settings: What the process is told from outside.
+        metrics_listener: Where metrics are served by themselves.
+
+    """
     metrics = Metrics()
     logged = RequestLog(
-        create_routes(settings, metrics),
+        create_routes(settings, metrics, metrics_listener),
         metrics=metrics,
         client_address=ClientAddress(settings.server.trusted_proxy_ips),
         clock=SystemClock(),
@@ -35,7 +43,7 @@ def create_app(settings: GatewaySettings) -> ASGIApp:
     return ResponseHeaders(logged, request_id_header=settings.server.request_id_header)
 
 
-def create_routes(settings: GatewaySettings, metrics: Metrics) -> Litestar:
+def create_routes(settings: GatewaySettings, metrics: Metrics, metrics_listener: socket | None = None) -> Litestar:
     """Return what `create_app` wraps: routing, dependencies and error answers."""
     return Litestar(
         route_handlers=[
@@ -50,7 +58,7 @@ def create_routes(settings: GatewaySettings, metrics: Metrics) -> Litestar:
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=[lifespan],
         after_exception=[count_refusal],
-        state=State({"settings": settings, "metrics": metrics}),
+        state=State({"settings": settings, "metrics": metrics, "metrics_listener": metrics_listener}),
         openapi_config=None,  # schema.py writes the document
         logging_config=None,  # ours is set up once for all roles, and tracebacks are logged with the answer
         request_max_body_size=None,  # request_body.py bounds and reads bodies

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from socket import socket
 from typing import Any
 
 from litestar import Litestar
@@ -32,7 +33,7 @@ from gateway.chat.submit import ChatDesk
 from gateway.client_address import ClientAddress
 from gateway.metrics.declared import Metrics
 from gateway.metrics.loop_lag import measure_loop_lag
-from gateway.metrics.own_port import create_metrics_app, served_at
+from gateway.metrics.own_port import create_metrics_app, served_on
 from gateway.metrics.reply_meter import ReplyMeter
 from gateway.metrics.scrape import Scraper
 from gateway.models.catalog import ModelCatalog
@@ -49,7 +50,9 @@ from shared.subscription import Subscription
 
 
 @asynccontextmanager
-async def open_state(settings: GatewaySettings, metrics: Metrics) -> AsyncGenerator[GatewayState]:
+async def open_state(
+    settings: GatewaySettings, metrics: Metrics, metrics_listener: socket | None
+) -> AsyncGenerator[GatewayState]:
     """Yield the state of a gateway process; everything in it is closed at the end."""
     retention_ms = settings.streams.stream_retention_secs * 1000
     limit_policy = LimitPolicy(settings.limits)
@@ -81,9 +84,9 @@ async def open_state(settings: GatewaySettings, metrics: Metrics) -> AsyncGenera
             )
         )
         scraper = Scraper(metrics, redis, catalog)
-        if address := settings.metrics.own_address:
+        if metrics_listener:
             app = create_metrics_app(scraper, settings.metrics, settings.server.request_id_header)
-            await stack.enter_async_context(served_at(address, app))
+            await stack.enter_async_context(served_on(metrics_listener, app))
         passwords = Passwords(min_length=settings.accounts.password_min_length)
         tokens = AccessTokens(
             secret=settings.accounts.jwt_secret or temporary_secret(),
@@ -153,6 +156,7 @@ async def running(*endless: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
 @asynccontextmanager
 async def lifespan(app: Litestar) -> AsyncGenerator[None]:
     """Hold the state open while the application serves; handlers ask for its fields by name."""
-    async with open_state(app.state.settings, app.state.metrics) as state:
+    given = app.state
+    async with open_state(given.settings, given.metrics, given.metrics_listener) as state:
         app.state.update(structs.asdict(state))
         yield

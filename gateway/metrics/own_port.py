@@ -28,6 +28,24 @@ class _SecondServer(uvicorn.Server):
         yield
 
 
+def listen(settings: MetricsSettings) -> socket.socket | None:
+    """Return a socket on which metrics are to be served by themselves; None: they are not.
+
+    Raises:
+        SettingsError: It is impossible to listen there.
+
+    """
+    if settings.own_address is None:
+        return None
+    host, port = settings.own_address
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except (OSError, OverflowError) as error:
+        raise SettingsError(
+            f"PROMETHEUS_BIND is wrong: cannot listen there ({error}). Example: PROMETHEUS_BIND=127.0.0.1:9090"
+        ) from error
+
+
 def create_metrics_app(scraper: Scraper, settings: MetricsSettings, request_id_header: str) -> ASGIApp:
     """Return an application that has `/metrics` and nothing else."""
 
@@ -45,13 +63,8 @@ def create_metrics_app(scraper: Scraper, settings: MetricsSettings, request_id_h
 
 
 @asynccontextmanager
-async def served_at(address: tuple[str, int], app: ASGIApp) -> AsyncGenerator[None]:
-    """Serve `app` inside the block.
-
-    Raises:
-        SettingsError: It is impossible to listen at `address`.
-
-    """
+async def served_on(listener: socket.socket, app: ASGIApp) -> AsyncGenerator[None]:
+    """Serve `app` inside the block, and close the socket at its end."""
     config = uvicorn.Config(
         app,
         http="httptools",
@@ -63,19 +76,9 @@ async def served_at(address: tuple[str, int], app: ASGIApp) -> AsyncGenerator[No
         timeout_graceful_shutdown=CLOSE_WITHIN_S,
     )
     server = _SecondServer(config)
-    serving = asyncio.create_task(server.serve([_listen(*address)]))
+    serving = asyncio.create_task(server.serve([listener]))
     try:
         yield
     finally:
         server.should_exit = True
         await serving
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family)
-    except (OSError, OverflowError) as error:
-        raise SettingsError(
-            f"PROMETHEUS_BIND is wrong: cannot listen there ({error}). Example: PROMETHEUS_BIND=127.0.0.1:9090"
-        ) from error

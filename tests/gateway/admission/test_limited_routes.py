@@ -54,6 +54,23 @@ async def test_a_route_for_anybody_is_limited_by_address(client: httpx.AsyncClie
     assert refusal.headers["RateLimit"].startswith('"address";r=0;t=')
 
 
+async def test_refusals_are_counted(client: httpx.AsyncClient) -> None:
+    async def count(series: str) -> int:
+        text = (await client.get("/metrics")).text
+        return sum(int(float(line.split()[1])) for line in text.splitlines() if line.startswith(series))
+
+    series = (
+        'deepersensor_refusals_total{code="rate_limited"}',
+        'deepersensor_rate_limit_refusals_total{scope="address"}',
+    )
+    before = [await count(name) for name in series]
+
+    for _ in range(PER_MINUTE + 2):
+        await client.get("/v1/models")
+
+    assert [await count(name) for name in series] == [number + 2 for number in before]
+
+
 async def test_addresses_are_those_of_the_clients_behind_a_trusted_proxy(client: httpx.AsyncClient) -> None:
     for _ in range(PER_MINUTE):
         await client.get("/v1/models", headers={"X-Forwarded-For": "192.0.2.1"})
