@@ -1,7 +1,6 @@
 """Logs and counts every request once, when its answer has ended: also those that no route took, and streams."""
 
 import logging
-import re
 from collections.abc import Awaitable
 from functools import cache
 from typing import Any
@@ -20,7 +19,6 @@ OTHER_METHOD = "other"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 PROBES = frozenset({"/health", "/health/ready", "/metrics"})  # asked every few seconds, and of no interest when well
 
-_PARAMETER_TYPE = re.compile(r":\w+(?=})")
 _log = logging.getLogger(__name__)
 
 
@@ -53,7 +51,8 @@ class RequestLog:
     def _record(self, scope: HTTPScope, answer: "_Answer", duration_s: float) -> None:
         method = scope["method"] if scope["method"] in METHODS else OTHER_METHOD
         status = answer.status or CLIENT_CLOSED_REQUEST
-        route, requests, durations = self._series(method, scope.get("path_template", NO_ROUTE), status)
+        route = scope.get("path_template", NO_ROUTE)
+        requests, durations = self._series(method, route, status)
         requests.inc()
         durations.observe(duration_s)
         connection: ASGIConnection[Any, Any, Any, Any] = ASGIConnection(scope)
@@ -74,10 +73,9 @@ class RequestLog:
         quiet = route in PROBES and answer.whole and status < CLIENT_CLOSED_REQUEST
         _log.log(logging.DEBUG if quiet else logging.INFO, "request_finished", extra=fields)
 
-    def _find_series(self, method: str, template: str, status: int) -> tuple[str, Counter, Histogram]:
-        route = _PARAMETER_TYPE.sub("", template)
-        durations = self._metrics.http_request_duration.labels(method, route)
-        return route, self._metrics.http_requests.labels(method, route, status), durations
+    def _find_series(self, method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+        metrics = self._metrics
+        return metrics.http_requests.labels(method, route, status), metrics.http_request_duration.labels(method, route)
 
 
 class _Answer:
