@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 import sys
+from socket import socket
 from types import FrameType
 from typing import NoReturn
 
@@ -11,6 +12,7 @@ import uvicorn
 
 from gateway import settings
 from gateway.app import create_app
+from gateway.metrics.own_port import listen
 from gateway.settings import GatewaySettings
 from migrations.upgrade import MigrationError, upgrade
 from shared import log
@@ -30,6 +32,7 @@ def main() -> int:
     try:
         own = settings.read(read_environment())
         log.configure(own.app, role="gateway")
+        metrics_listener = listen(own.metrics)
         if own.migrates_on_start:
             revision = asyncio.run(upgrade(own.database.database_url))
             logger.info("schema_brought_up_to_date", extra={"revision": revision})
@@ -39,7 +42,7 @@ def main() -> int:
     except MigrationError as error:
         print(error, file=sys.stderr)  # noqa: T201  one line, whatever the log's form
         return EXIT_FAILED
-    serve(own)
+    serve(own, metrics_listener)
     return 0
 
 
@@ -47,11 +50,11 @@ def _end(_: int, __: FrameType | None) -> NoReturn:
     sys.exit(0)
 
 
-def serve(own: GatewaySettings) -> None:
+def serve(own: GatewaySettings, metrics_listener: socket | None) -> None:
     """Run uvicorn in this process until it is told to stop."""
     uvicorn.Server(
         uvicorn.Config(
-            create_app(own),
+            create_app(own, metrics_listener=metrics_listener),
             host=own.server.app_host,
             port=own.server.app_port,
             loop="uvloop",

@@ -1,28 +1,49 @@
 """Puts the gateway together: the routes of every feature, inside the layers that every request passes."""
 
+from socket import socket
+
 from litestar import Litestar
 from litestar.datastructures import State
 from litestar.types import ASGIApp
 
 from gateway.accounts.routes import account_routes
 from gateway.chat.routes import chat_routes
+from gateway.client_address import ClientAddress
 from gateway.dependencies import provide_fields
 from gateway.error_responses import EXCEPTION_HANDLERS
 from gateway.health.routes import health_routes
 from gateway.lifespan import lifespan
+from gateway.metrics.declared import Metrics
+from gateway.metrics.refusals import count_refusal
+from gateway.metrics.routes import metrics_routes
 from gateway.models.routes import model_routes
+from gateway.request_log import RequestLog
 from gateway.response_headers import ResponseHeaders
 from gateway.schema import schema_routes
 from gateway.settings import GatewaySettings
 from gateway.state import GatewayState
+from shared.clock import SystemClock
 
 
-def create_app(settings: GatewaySettings) -> ASGIApp:
-    """Return the gateway as one ASGI application. Nothing is opened before its lifespan starts."""
-    return ResponseHeaders(create_routes(settings), request_id_header=settings.server.request_id_header)
+def create_app(settings: GatewaySettings, *, metrics_listener: socket | None = None) -> ASGIApp:
+    """Return the gateway as one ASGI application. Nothing is opened before its lifespan starts.
+
+    Args:
+        settings: What the process is told from outside.
+        metrics_listener: Where metrics are served by themselves.
+
+    """
+    metrics = Metrics()
+    logged = RequestLog(
+        create_routes(settings, metrics, metrics_listener),
+        metrics=metrics,
+        client_address=ClientAddress(settings.server.trusted_proxy_ips),
+        clock=SystemClock(),
+    )
+    return ResponseHeaders(logged, request_id_header=settings.server.request_id_header)
 
 
-def create_routes(settings: GatewaySettings) -> Litestar:
+def create_routes(settings: GatewaySettings, metrics: Metrics, metrics_listener: socket | None = None) -> Litestar:
     """Return what `create_app` wraps: routing, dependencies and error answers."""
     return Litestar(
         route_handlers=[
@@ -30,12 +51,14 @@ def create_routes(settings: GatewaySettings) -> Litestar:
             account_routes,
             model_routes,
             chat_routes,
+            *([metrics_routes(settings.metrics.metrics_token)] if settings.metrics.beside_the_api else []),
             *([schema_routes] if settings.server.schema_enabled else []),
         ],
         dependencies=provide_fields(GatewayState),
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=[lifespan],
-        state=State({"settings": settings}),
+        after_exception=[count_refusal],
+        state=State({"settings": settings, "metrics": metrics, "metrics_listener": metrics_listener}),
         openapi_config=None,  # schema.py writes the document
         logging_config=None,  # ours is set up once for all roles, and tracebacks are logged with the answer
         request_max_body_size=None,  # request_body.py bounds and reads bodies

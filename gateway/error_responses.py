@@ -112,7 +112,7 @@ def _answer_deep_nesting(_: Request[Any, Any, Any], __: RecursionError) -> Respo
 
 def _answer_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """A bug: the traceback goes to the log, the client learns only where to look."""
-    logger.error("request failed", exc_info=error, extra={"method": request.method, "path": request.url.path})
+    logger.error("request_crashed", exc_info=error, extra={"method": request.method, "path": request.url.path})
     return answer(DeeperSensorError("Something went wrong here. The request id finds it in the logs."))
 
 

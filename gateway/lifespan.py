@@ -7,6 +7,8 @@ and not a gateway that does not come up.
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from socket import socket
 from typing import Any
 
 from litestar import Litestar
@@ -29,6 +31,11 @@ from gateway.chat.queue_position import QueuePositions
 from gateway.chat.schemas import ChatRequest
 from gateway.chat.submit import ChatDesk
 from gateway.client_address import ClientAddress
+from gateway.metrics.declared import Metrics
+from gateway.metrics.loop_lag import measure_loop_lag
+from gateway.metrics.own_port import create_metrics_app, served_on
+from gateway.metrics.reply_meter import ReplyMeter
+from gateway.metrics.scrape import Scraper
 from gateway.models.catalog import ModelCatalog
 from gateway.principal import Limits
 from gateway.relay import Relay
@@ -43,7 +50,9 @@ from shared.subscription import Subscription
 
 
 @asynccontextmanager
-async def open_state(settings: GatewaySettings) -> AsyncGenerator[GatewayState]:
+async def open_state(
+    settings: GatewaySettings, metrics: Metrics, metrics_listener: socket | None
+) -> AsyncGenerator[GatewayState]:
     """Yield the state of a gateway process; everything in it is closed at the end."""
     retention_ms = settings.streams.stream_retention_secs * 1000
     limit_policy = LimitPolicy(settings.limits)
@@ -71,8 +80,13 @@ async def open_state(settings: GatewaySettings) -> AsyncGenerator[GatewayState]:
                 sweeper.run(),
                 attendance.run(),
                 QueuePositions(queue, relay, catalog).run(),
+                measure_loop_lag(metrics, clock),
             )
         )
+        scraper = Scraper(metrics, redis, catalog)
+        if metrics_listener:
+            app = create_metrics_app(scraper, settings.metrics, settings.server.request_id_header)
+            await stack.enter_async_context(served_on(metrics_listener, app))
         passwords = Passwords(min_length=settings.accounts.password_min_length)
         tokens = AccessTokens(
             secret=settings.accounts.jwt_secret or temporary_secret(),
@@ -89,6 +103,7 @@ async def open_state(settings: GatewaySettings) -> AsyncGenerator[GatewayState]:
             client_address=client_address,
             limit_policy=limit_policy,
             rate_limiter=RateLimiter(redis),
+            scraper=scraper,
             authenticator=TokenAuthenticator(tokens=tokens, identities=identities, clock=clock),
             registration=Registration(mode=settings.accounts.signup_mode, database=database, passwords=passwords),
             sessions=Sessions(database=database, passwords=passwords, tokens=tokens),
@@ -102,6 +117,7 @@ async def open_state(settings: GatewaySettings) -> AsyncGenerator[GatewayState]:
                 client_address=client_address,
                 body=JsonBody(ChatRequest, may_carry_images=True),
                 settings=settings.queue,
+                new_meter=partial(ReplyMeter, metrics, clock),
             ),
             canceller=Canceller(queue, retention_ms=retention_ms),
         )
@@ -140,6 +156,7 @@ async def running(*endless: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
 @asynccontextmanager
 async def lifespan(app: Litestar) -> AsyncGenerator[None]:
     """Hold the state open while the application serves; handlers ask for its fields by name."""
-    async with open_state(app.state.settings) as state:
+    given = app.state
+    async with open_state(given.settings, given.metrics, given.metrics_listener) as state:
         app.state.update(structs.asdict(state))
         yield

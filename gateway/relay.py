@@ -7,7 +7,7 @@ made anew) reads the log instead, and is live again when it has caught up.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import contextmanager
 
 from redis.asyncio import Redis
@@ -23,13 +23,15 @@ RETRY_READ_S = 0.2
 HEARTBEAT_EVERY_S = 8.0  # a client is promised a byte every 10 s, and the watch looks once a second
 HEARTBEAT = Event(0, EventKind.HEARTBEAT.value, b"")
 
+Observer = Callable[[Sequence[Event]], None]
+
 _log = logging.getLogger(__name__)
 
 
 class Reader:
     """One reader's place in one job's log."""
 
-    def __init__(self, redis: Redis, job_id: str, model: str) -> None:
+    def __init__(self, redis: Redis, job_id: str, model: str, observe: Observer) -> None:
         self.job_id = job_id
         self.model = model
         self.told_position = 0  # in the queue, as the reader was last told; 0: never
@@ -38,6 +40,7 @@ class Reader:
         self.heard_at_s = asyncio.get_running_loop().time()  # when the last event was received
         self._shown_at_s = self.heard_at_s  # when the reader was last shown anything
         self._redis = redis
+        self._observe = observe
         self._newest_epoch = 0  # what an older one publishes is stale
         self._read_epoch = 0  # of the last event received: with `seq`, the place in the log
         self._buffer: list[Event] = []
@@ -94,6 +97,7 @@ class Reader:
             events, self._buffer = self._buffer, []
             self._buffered_bytes = 0
             if events:
+                self._observe(events)
                 yield events
 
     async def _catch_up(self) -> None:
@@ -128,9 +132,12 @@ class Relay:
         self._readers: dict[str, set[Reader]] = {}
 
     @contextmanager
-    def read(self, job_id: str, model: str) -> Generator[Reader]:
-        """Relay a job to a new reader; opened before the job is enqueued, it sees everything live."""
-        reader = Reader(self._redis, job_id, model)
+    def read(self, job_id: str, model: str, observe: Observer) -> Generator[Reader]:
+        """Relay a job to a new reader; opened before the job is enqueued, it sees everything live.
+
+        `observe` is shown all events just before the reader is.
+        """
+        reader = Reader(self._redis, job_id, model, observe)
         readers = self._readers.setdefault(job_id, set())
         readers.add(reader)
         try:

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from gateway.accounts.settings import AccountSettings
 from gateway.admission.settings import QueueSettings, RateLimitSettings
+from gateway.metrics.settings import MetricsSettings
 from gateway.server_settings import ServerSettings
 from shared.database.engine import asyncpg_url
 from shared.settings import (
@@ -27,6 +28,7 @@ class GatewaySettings(Struct, frozen=True):
     database: DatabaseSettings
     queue: QueueSettings
     limits: RateLimitSettings
+    metrics: MetricsSettings
     streams: StreamSettings
 
     @property
@@ -56,5 +58,6 @@ def read(environment: Mapping[str, str]) -> GatewaySettings:
         database=database,
         queue=load(QueueSettings, environment),
         limits=load(RateLimitSettings, environment),
+        metrics=load(MetricsSettings, environment),
         streams=load(StreamSettings, environment),
     )

@@ -10,6 +10,7 @@ from gateway.admission.rate_limit import RateLimiter
 from gateway.chat.cancel import Canceller
 from gateway.chat.submit import ChatDesk
 from gateway.client_address import ClientAddress
+from gateway.metrics.scrape import Scraper
 from gateway.models.catalog import ModelCatalog
 from gateway.principal import Authenticator
 from gateway.settings import GatewaySettings
@@ -27,6 +28,7 @@ class GatewayState(Struct, frozen=True):
     client_address: ClientAddress
     limit_policy: LimitPolicy
     rate_limiter: RateLimiter
+    scraper: Scraper
     authenticator: Authenticator
     registration: Registration
     sessions: Sessions

@@ -3,12 +3,8 @@
 Structure: one string per limit, `ds:limit:<scope>:<name>`, the time in µs at which the limit will be whole again
 (shared/scripts/gcra.lua). Written by the spend script here and by the admit script (shared/job_queue.py); expires a
 second after the limit is whole. In any window T at most burst + rate * T pass, by the clock of Redis.
-
-Failed authentication and failed validation are charged to the address through `RateLimiter.charge_failures`.
 """
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from ipaddress import IPv6Address, ip_address, ip_network
 
 from msgspec import Struct
@@ -16,7 +12,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from shared import redis_keys, scripts
-from shared.errors import InvalidRequestError, RateLimitedError, StoreUnavailableError, UnauthenticatedError
+from shared.errors import RateLimitedError, StoreUnavailableError
 
 MINUTE_US = 60_000_000
 RETRY_WITHOUT_REDIS_S = 2.0
@@ -85,21 +81,6 @@ class RateLimiter:
         if refused_by:
             raise refusal(states[refused_by - 1], retry_after_us=retry_after_us)
         return states
-
-    @asynccontextmanager
-    async def charge_failures(self, *limits: Limit) -> AsyncGenerator[None]:
-        """Charge requests that turn out to be wrong, or from nobody known, to the limits, which are their address's.
-
-        Raises:
-            RateLimitedError: In place of the failure, when a limit is used up: whoever guesses learns nothing more.
-            StoreUnavailableError: Likewise, when Redis is out of reach.
-
-        """
-        try:
-            yield
-        except (InvalidRequestError, UnauthenticatedError):
-            await self.spend(*limits)
-            raise
 
 
 def to_states(limits: tuple[Limit, ...], figures: list[tuple[int, int]]) -> tuple[LimitState, ...]:

@@ -1,6 +1,6 @@
 """Takes a chat from its request to the queue, and its reader from there to the end of the answer."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -8,12 +8,14 @@ from msgspec import Struct
 
 from gateway.admission.admit import Gate
 from gateway.admission.attendance import LEASE_MS, Attendance
+from gateway.admission.limited_routes import charge_address
 from gateway.admission.policy import LimitPolicy
 from gateway.admission.rate_limit import LimitState
 from gateway.admission.settings import QueueSettings
 from gateway.chat.queue_position import queued_notice
 from gateway.chat.schemas import ChatRequest, OllamaChat
 from gateway.client_address import ClientAddress
+from gateway.metrics.reply_meter import ReplyMeter
 from gateway.models.catalog import ModelCatalog
 from gateway.principal import AuthenticatedRequest
 from gateway.relay import Reader, Relay
@@ -46,6 +48,7 @@ class ChatDesk:
         client_address: Where a request comes from.
         body: Reads the request's body.
         settings: The operator's bounds.
+        new_meter: Begins to measure a reply of a model.
 
     """
 
@@ -60,6 +63,7 @@ class ChatDesk:
         client_address: ClientAddress,
         body: JsonBody[ChatRequest],
         settings: QueueSettings,
+        new_meter: Callable[[str], ReplyMeter],
     ) -> None:
         self.grace_ms = settings.disconnect_grace_secs * 1000
         self._relay = relay
@@ -70,6 +74,7 @@ class ChatDesk:
         self._client_address = client_address
         self._body = body
         self._settings = settings
+        self._new_meter = new_meter
 
     @asynccontextmanager
     async def submit(self, request: AuthenticatedRequest, *, grace_ms: int) -> AsyncGenerator[Submission]:
@@ -80,7 +85,8 @@ class ChatDesk:
             grace_ms: How long the job goes on without a reader.
 
         Raises:
-            InvalidRequestError: The body is wrong, in one of the ways of `JsonBody.read`, or a timeout is too long.
+            InvalidRequestError: The body is wrong, in one of the ways of `JsonBody.read`, or a timeout is too long;
+                this is charged to the client's address.
             ModelNotFoundError: Nobody has the model.
             NoWorkerError: Nobody has it just now, and jobs may not wait.
             RateLimitedError: A rate limit is used up.
@@ -88,27 +94,18 @@ class ChatDesk:
             StoreUnavailableError: Redis is out of reach.
 
         """
-        chat = await self._body.read(request)
-        user_id = request.user.user_id
-        model = self._catalog.resolve(chat.model)
-        job = Job(
-            id=ids.new_id(),
-            kind=JobKind.CHAT,
-            model=model,
-            user_id=user_id,
-            request=_to_ollama(chat, model),
-            request_id=current_request_id.get(),
-            traceparent=request.headers.get("traceparent", ""),
-            timeout_ms=_bounded("timeout_ms", chat.timeout_ms, self._settings.job_timeout_ms),
-            calls_tools=bool(chat.tools),
-        )
-        queue_timeout_ms = _bounded("queue_timeout_ms", chat.queue_timeout_ms, self._settings.queue_timeout_ms)
-        slots = self._catalog.registry.slots(model)
+        try:
+            job, queue_timeout_ms = self._to_job(request, await self._body.read(request))
+        except InvalidRequestError:
+            await charge_address(request.scope)
+            raise
+        slots = self._catalog.registry.slots(job.model)
+        meter = self._new_meter(job.model)
         # Reading begins before the job is in the queue, so that nothing live is missed.
-        with self._relay.read(job.id, model) as reader:
+        with self._relay.read(job.id, job.model, observe=meter.saw) as reader:
             place, limits = await self._gate.admit(
                 job,
-                limits=self._limits.of_user(user_id, self._client_address.of(request)),
+                limits=self._limits.of_user(job.user_id, self._client_address.of(request)),
                 channel=self._relay.channel,
                 slots=slots,
                 queue_timeout_ms=queue_timeout_ms,
@@ -119,8 +116,25 @@ class ChatDesk:
             try:
                 yield Submission(job, reader, limits)
             finally:
+                meter.left()
                 if not reader.ended:
                     self._attendance.leave(job.id, grace_ms=grace_ms)
+
+    def _to_job(self, request: AuthenticatedRequest, chat: ChatRequest) -> tuple[Job, int]:
+        """Return the job that is asked for, and how long it may wait in ms."""
+        model = self._catalog.resolve(chat.model)
+        job = Job(
+            id=ids.new_id(),
+            kind=JobKind.CHAT,
+            model=model,
+            user_id=request.user.user_id,
+            request=_to_ollama(chat, model),
+            request_id=current_request_id.get(),
+            traceparent=request.headers.get("traceparent", ""),
+            timeout_ms=_bounded("timeout_ms", chat.timeout_ms, self._settings.job_timeout_ms),
+            calls_tools=bool(chat.tools),
+        )
+        return job, _bounded("queue_timeout_ms", chat.queue_timeout_ms, self._settings.queue_timeout_ms)
 
 
 def _to_ollama(request: ChatRequest, model: str) -> bytes:

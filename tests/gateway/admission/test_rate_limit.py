@@ -6,7 +6,7 @@ from redis.asyncio import Redis
 
 from gateway.admission.rate_limit import Limit, LimitState, RateLimiter, address_name
 from shared import redis_keys
-from shared.errors import InvalidRequestError, RateLimitedError, StoreUnavailableError, UnauthenticatedError
+from shared.errors import RateLimitedError, StoreUnavailableError
 from shared.redis_client import connect
 
 BURST = 50
@@ -112,30 +112,6 @@ async def test_without_redis_nothing_passes(unreachable_redis: Redis) -> None:
         await limiter.spend(one_per_minute("ada"))
 
     assert caught.value.retry_after_s > 0
-
-
-@pytest.mark.parametrize("failure", [InvalidRequestError("wrong"), UnauthenticatedError("who are you?")], ids=repr)
-async def test_failures_are_charged_until_the_limit_answers_in_their_place(
-    limiter: RateLimiter, failure: Exception
-) -> None:
-    limit = one_per_minute("192.0.2.1", burst=2)
-
-    async def fail() -> None:
-        async with limiter.charge_failures(limit):
-            raise failure
-
-    for expected in (type(failure), type(failure), RateLimitedError):
-        with pytest.raises(expected):
-            await fail()
-
-
-async def test_success_is_not_charged(limiter: RateLimiter) -> None:
-    limit = one_per_minute("192.0.2.1", burst=1)
-
-    async with limiter.charge_failures(limit):
-        pass
-
-    assert await attempt(limiter, limit) == "passed"
 
 
 @pytest.mark.parametrize(
