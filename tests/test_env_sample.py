@@ -9,6 +9,7 @@ from msgspec import NODEFAULT, Struct
 
 from gateway.accounts.settings import AccountSettings
 from gateway.admission.settings import QueueSettings, RateLimitSettings
+from gateway.metrics.settings import MetricsSettings
 from gateway.server_settings import ServerSettings
 from shared.settings import AppSettings, DatabaseSettings, RedisSettings, StreamSettings
 from worker.settings import OllamaSettings, WorkerSettings
@@ -20,6 +21,7 @@ GROUPS: tuple[type[Struct], ...] = (
     RateLimitSettings,
     QueueSettings,
     StreamSettings,
+    MetricsSettings,
     RedisSettings,
     DatabaseSettings,
     WorkerSettings,
