@@ -1,7 +1,7 @@
 """Whatever a client sends, the answer says in one shape what is wrong, and nothing of it is queued."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import httpx
@@ -9,9 +9,9 @@ import pytest
 
 from gateway.security_headers import SECURITY_HEADERS
 from tests.end_to_end.client import Client, ask, chat
-from tests.end_to_end.raw_http import exchange
 from tests.end_to_end.stack import MODELS, Stack
 from tests.ollama_double import Answer
+from tests.raw_http import post_by_hand
 
 MODEL = MODELS[0]
 USER = {"role": "user", "content": "canary"}
@@ -144,7 +144,7 @@ async def test_strangers(stack: Stack, method: str, path: str, headers: dict[str
 async def test_bodies_that_are_too_large_are_refused_before_they_are_sent(stack: Stack) -> None:
     client = await stack.client()
 
-    answer = await exchange(client, "/v1/chat", {"Content-Length": str((20 << 20) + 1)}, [])
+    answer = await by_hand(client, "/v1/chat", {"Content-Length": str((20 << 20) + 1)})
 
     assert_refused(answer, 413, "body_too_large")
 
@@ -153,7 +153,7 @@ async def test_bodies_that_do_not_say_how_large_they_are_are_refused_before_thei
     client = await stack.client()
     megabyte = b"100000\r\n" + b" " * (1 << 20) + b"\r\n"
 
-    answer = await exchange(client, "/v1/chat", {"Transfer-Encoding": "chunked"}, [megabyte] * 21)
+    answer = await by_hand(client, "/v1/chat", {"Transfer-Encoding": "chunked"}, [megabyte] * 21)
 
     assert_refused(answer, 413, "body_too_large")
 
@@ -174,7 +174,7 @@ async def test_a_client_that_sends_all_of_it_learns_why_it_was_refused(stack: St
 
 
 async def test_smaller_bodies_suffice_elsewhere(stack: Stack) -> None:
-    answer = await exchange(await stack.client(), "/v1/auth/login", {"Content-Length": str((1 << 20) + 1)}, [])
+    answer = await by_hand(await stack.client(), "/v1/auth/login", {"Content-Length": str((1 << 20) + 1)})
 
     assert_refused(answer, 413, "body_too_large")
 
@@ -211,6 +211,12 @@ async def post(client: Client, body: bytes, headers: dict[str, str] | None = Non
     return await client.http.post(
         "/v1/chat", content=body, headers={"Content-Type": "application/json"} | (headers or {})
     )
+
+
+async def by_hand(client: Client, path: str, headers: dict[str, str], pieces: Sequence[bytes] = ()) -> httpx.Response:
+    """Send a body that need not be whole."""
+    authorization = {"Authorization": f"Bearer {client.account.token}"}
+    return await post_by_hand(f"{client.http.base_url}{path}", authorization | headers, pieces)
 
 
 def assert_refused(response: httpx.Response, status: int, code: str) -> None:

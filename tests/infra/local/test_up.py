@@ -124,6 +124,7 @@ async def test_a_kill_leaves_nobody_and_loses_nothing(start_process: ProcessStar
         await wait_until(lambda pids=started: not still_running(pids), description="nobody is left")
 
 
+@pytest.mark.usefixtures("a_terminal_that_can_close")
 @pytest.mark.parametrize("reached", ["starting PostgreSQL", "starting migrations"])
 async def test_a_terminal_that_closes_in_the_middle_of_the_start_leaves_nobody(
     start_process: ProcessStarter, server_directory: Path, tmp_path: Path, reached: str
@@ -147,6 +148,14 @@ def run_local(command: str, environment: Mapping[str, str], *options: str) -> su
         text=True,
         timeout=60,
     )
+
+
+@pytest.fixture
+def a_terminal_that_can_close() -> Iterator[None]:
+    """Give SIGHUP its meaning back, which whoever runs these tests under `nohup` took from all that we start."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture
