@@ -18,6 +18,10 @@ from infra.local.postgresql import postgresql
 from infra.local.program import start
 from infra.local.unprivileged import account_for_servers
 from infra.local.valkey import valkey
+from migrations.upgrade import upgrade
+from shared.database import engine, users
+from shared.database.engine import Database
+from shared.database.users import Role, User
 from shared.job_queue import JobQueue
 from shared.redis_client import connect
 from tests.databases import Databases
@@ -58,6 +62,22 @@ async def database_url(databases: Databases) -> AsyncIterator[str]:
     """The URL of a database of the test's own."""
     async with databases.fresh() as url:
         yield url
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """A database with the schema."""
+    await upgrade(database_url)
+    database = engine.connect(database_url, role="test")
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def ada(database: Database) -> User:
+    """Somebody in the database."""
+    async with database.transaction() as connection:
+        return await users.create(connection, email="ada@example.org", password_hash="-", role=Role.USER)
 
 
 @pytest.fixture(scope="session")

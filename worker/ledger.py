@@ -25,6 +25,7 @@ class Ledger:
         self._database = database
         self._worker_name = worker_name
         self._rows: deque[FinishedJob] = deque(maxlen=MOST_ROWS)
+        self._writing = asyncio.Lock()  # who drains writes too, and must not take the rows from under the other
 
     def enter(self, job: JobInHand) -> None:
         """Note a job that has ended."""
@@ -64,13 +65,14 @@ class Ledger:
 
     async def write(self) -> None:
         """Write what there is, as far as PostgreSQL takes it."""
-        while self._rows:
-            batch = list(islice(self._rows, BATCH_ROWS))
-            try:
-                async with self._database.transaction() as connection:
-                    await record_finished(connection, batch)
-            except Exception as error:  # noqa: BLE001  a database not migrated yet must not stop the jobs
-                _log.warning("job_rows_unwritten", extra={"rows": len(self._rows), "error": str(error)})
-                return
-            for _ in batch:
-                self._rows.popleft()
+        async with self._writing:
+            while self._rows:
+                batch = list(islice(self._rows, BATCH_ROWS))
+                try:
+                    async with self._database.transaction() as connection:
+                        await record_finished(connection, batch)
+                except Exception as error:  # noqa: BLE001  a database not migrated yet must not stop the jobs
+                    _log.warning("job_rows_unwritten", extra={"rows": len(self._rows), "error": str(error)})
+                    return
+                for _ in batch:
+                    self._rows.popleft()

@@ -9,6 +9,7 @@ from tests.end_to_end.stack import Stack
 from tests.event_stream import EventStream, SentEvent
 from tests.ollama_double import Answer, Hang, OllamaDouble
 from tests.processes import ServerProcess
+from tests.waiting import wait_until
 
 WORDS = tuple(f"{number} " for number in range(20))
 NOVEL = "novel:latest"
@@ -18,30 +19,29 @@ async def test_no_stream_is_lost_when_workers_are_added_and_stopped(stack: Stack
     """Three times a worker comes, takes its part of the load, and is stopped in the middle of it."""
     model = stack.model(Answer(WORDS, step_ms=10))
     client = await stack.client()
-    ended = asyncio.Queue[EventStream]()
+    streams: list[EventStream] = []
+    busy: set[str] = set()  # workers that a client was told of
 
     async def read_one() -> None:
         async with client.stream(model) as stream:
+            streams.append(stream)
+            busy.add((await stream.until("started")).json["worker"])
             await stream.rest()
-            ended.put_nowait(stream)
 
     workers: list[ServerProcess] = []
-    streams: list[EventStream] = []
     async with asyncio.TaskGroup() as clients:
         for _ in range(3):
-            workers.append(await stack.add_worker())
+            worker = await stack.add_worker()
+            workers.append(worker)
             for _ in range(30):
                 clients.create_task(read_one())
-            streams += [await ended.get() for _ in range(10)]
-            workers[-1].send(signal.SIGTERM)
-    streams += [ended.get_nowait() for _ in range(60)]
+            await wait_until(lambda pid=worker.pid: any(name.endswith(f"-{pid}") for name in busy), description="work")
+            worker.send(signal.SIGTERM)
 
     assert [await worker.wait() for worker in workers] == [0, 0, 0]
     assert [stream.text for stream in streams] == ["".join(WORDS)] * 90
-    starts = [event.json for stream in streams for event in stream.events if event.type == "started"]
+    starts = [event.json for stream in streams for event in of_type("started", stream)]
     assert [start["attempt"] for start in starts] == [1] * 90
-    pids = {start["worker"].rpartition("-")[2] for start in starts}
-    assert pids == {str(worker.pid) for worker in (stack.worker, *workers)}
 
 
 async def test_a_worker_that_is_stopped_finishes_what_it_has(stack: Stack) -> None:

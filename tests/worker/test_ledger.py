@@ -1,0 +1,39 @@
+"""The ledger writes each job that ended here once, whoever asks it to write."""
+
+import asyncio
+
+from redis.asyncio import Redis
+from sqlalchemy import func, select
+
+from shared.database.engine import Database
+from shared.database.tables import jobs
+from shared.database.users import User
+from shared.job_queue import Claim
+from shared.jobs import JobStatus
+from shared.token_log import TokenLogWriter
+from tests.jobs import CHANNEL, make_job
+from worker.job_in_hand import JobInHand
+from worker.ledger import BATCH_ROWS, Ledger
+
+ROWS = BATCH_ROWS + 1
+
+
+def ended(redis: Redis, user: User) -> JobInHand:
+    job = make_job(user=user.id)
+    claim = Claim(job=job, epoch=1, failures=0, last_seq=0, last_event=b"", queue_ms=0, channel=CHANNEL)
+    log = TokenLogWriter(redis).open(job_id=job.id, epoch=1, last_seq=0, channel=CHANNEL)
+    in_hand = JobInHand(claim, log, is_loaded=True)
+    in_hand.outcome = JobStatus.COMPLETED
+    return in_hand
+
+
+async def test_writing_twice_at_once_writes_each_row_once(database: Database, ada: User, redis: Redis) -> None:
+    """As when a worker drains while its ledger is writing anyway."""
+    ledger = Ledger(database, worker_name="gpu-1")
+    for _ in range(ROWS):
+        ledger.enter(ended(redis, ada))
+
+    await asyncio.gather(ledger.write(), ledger.write())
+
+    async with database.transaction() as connection:
+        assert (await connection.execute(select(func.count()).select_from(jobs))).scalar_one() == ROWS
