@@ -32,6 +32,7 @@ KEEPALIVE_S = 15.0  # less than any server or proxy waits before it closes an id
 DRAIN_S = 0.1  # after the last reply: the end of the response follows within a millisecond, or not at all
 
 _VENDOR_ERRORS = (httpx.HTTPError, aiohttp.ClientError, OSError)  # the transport lets some of aiohttp's through
+_PLAIN = {"Accept": "*/*", "Accept-Encoding": "identity"}  # compressing would gather tokens
 _JSON = {"Content-Type": "application/json"}
 # The session verifies with the system's certificates. The transport would load httpx's own besides (45 ms) and not use
 # them; this one trusts nobody, in case it ever does.
@@ -130,12 +131,11 @@ class Ollama:
     """
 
     def __init__(self, base_url: str) -> None:
-        self._client = httpx.AsyncClient(
-            base_url=base_url,
-            transport=AiohttpTransport(client=_session, verify=_UNUSED_TLS, trust_env=False),
-            trust_env=False,
-            headers={"Accept-Encoding": "identity"},  # compressing would gather tokens
-        )
+        self._base_url = base_url.rstrip("/")
+        # No `httpx.AsyncClient` around it: what that adds (redirects, cookies, authentication, joining of URLs) Ollama
+        # does not need, and it costs 150 µs for each request (docs/decisions/0005-transport-without-client.md).
+        self._transport = AiohttpTransport(client=_session, verify=_UNUSED_TLS, trust_env=False)
+        self._urls: dict[str, httpx.URL] = {}  # by path; parsing one costs 30 µs
 
     async def __aenter__(self) -> Self:
         """Open nothing: connections are made when they are needed."""
@@ -148,7 +148,7 @@ class Ollama:
 
     async def aclose(self) -> None:
         """Close all connections; answers under way are interrupted."""
-        await self._client.aclose()
+        await self._transport.aclose()
 
     def chat(
         self, request: bytes, *, deadlines: Deadlines = DEFAULT_DEADLINES, headers: Mapping[str, str] = _NO_HEADERS
@@ -194,8 +194,7 @@ class Ollama:
         return (await self._ask_about_models("/api/version", _Version)).version
 
     async def _ask_about_models(self, path: str, kind: type[Body]) -> Body:
-        request = self._client.build_request("GET", path, timeout=_timeout(_ABOUT_MODELS))
-        return await self._ask(request, kind, _ABOUT_MODELS)
+        return await self._ask(self._request("GET", path, _ABOUT_MODELS, headers=_PLAIN), kind, _ABOUT_MODELS)
 
     async def _ask(self, request: httpx.Request, kind: type[Body], deadlines: Deadlines) -> Body:
         """Return the one JSON value that answers `request`."""
@@ -235,14 +234,21 @@ class Ollama:
                 raise reader.fault
 
     def _post(self, path: str, body: bytes, deadlines: Deadlines, headers: Mapping[str, str]) -> httpx.Request:
-        return self._client.build_request(
-            "POST", path, content=body, headers={**headers, **_JSON}, timeout=_timeout(deadlines)
-        )
+        return self._request("POST", path, deadlines, headers={**_PLAIN, **headers, **_JSON}, body=body)
+
+    def _request(
+        self, method: str, path: str, deadlines: Deadlines, *, headers: Mapping[str, str], body: bytes | None = None
+    ) -> httpx.Request:
+        url = self._urls.get(path) or self._urls.setdefault(path, httpx.URL(self._base_url + path))
+        # What the transport sees to: connecting, names looked up and TLS included. Reads are watched here.
+        connect_s = deadlines.connect_ms / 1000
+        timeout = {"connect": connect_s, "pool": connect_s}
+        return httpx.Request(method, url, headers=headers, content=body, extensions={"timeout": timeout})
 
     async def _send(self, request: httpx.Request, deadlines: Deadlines, due_at: float) -> httpx.Response:
         """Return the response, its body unread; one that says no success is raised as what it stands for."""
         async with _before_the_answer(deadlines, due_at):
-            response = await self._client.send(request, stream=True)
+            response = await self._transport.handle_async_request(request)
         if response.is_success:
             return response
         async with aclosing(response):
@@ -256,12 +262,6 @@ def _session() -> aiohttp.ClientSession:
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
     )
-
-
-def _timeout(deadlines: Deadlines) -> httpx.Timeout:
-    """Return what the transport sees to: connecting, names looked up and TLS included. Reads are watched here."""
-    connect_s = deadlines.connect_ms / 1000
-    return httpx.Timeout(None, connect=connect_s, pool=connect_s)
 
 
 def _after_ms(ms: int) -> float:
