@@ -45,6 +45,7 @@ from gateway.state import GatewayState
 from shared import redis_client, redis_keys
 from shared.clock import SystemClock
 from shared.database import engine
+from shared.garbage import collect_rarely
 from shared.job_queue import JobQueue
 from shared.subscription import Subscription
 
@@ -159,4 +160,5 @@ async def lifespan(app: Litestar) -> AsyncGenerator[None]:
     given = app.state
     async with open_state(given.settings, given.metrics, given.metrics_listener) as state:
         app.state.update(structs.asdict(state))
+        collect_rarely()
         yield

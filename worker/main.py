@@ -10,6 +10,7 @@ from functools import partial
 
 from shared import ids
 from shared.database import engine
+from shared.garbage import collect_rarely
 from shared.job_queue import JobQueue
 from shared.redis_client import connect
 from shared.settings import DatabaseSettings, RedisSettings, StreamSettings
@@ -79,6 +80,7 @@ async def work(
                     ("claims", worker.main()),
                 )
             ]
+            collect_rarely()
             _log.info("worker_started", extra={"worker": worker_id})
             await stop.wait()
             worker.allow_pick_jobs = False

@@ -133,7 +133,7 @@ class Ollama:
     def __init__(self, base_url: str) -> None:
         self._base_url = base_url.rstrip("/")
         # No `httpx.AsyncClient` around it: what that adds (redirects, cookies, authentication, joining of URLs) Ollama
-        # does not need, and it costs 150 µs for each request (docs/decisions/0005-transport-without-client.md).
+        # does not need, and it costs 150 µs for each request (docs/decisions/0005-leaner-requests.md).
         self._transport = AiohttpTransport(client=_session, verify=_UNUSED_TLS, trust_env=False)
         self._urls: dict[str, httpx.URL] = {}  # by path; parsing one costs 30 µs
 
@@ -212,7 +212,7 @@ class Ollama:
         due_at = _after_ms(deadlines.first_token_ms)
         response = await self._send(self._post(path, body, deadlines, headers), deadlines, due_at)
         async with aclosing(response):
-            reader, watch, reads = ReplyReader(), SilenceWatch(response.aclose), response.aiter_raw()
+            reader, watch, reads = ReplyReader(), SilenceWatch(response.aclose), _bytes_of(response)
             watch.wait_until(due_at)
             try:
                 async for data in reads:
@@ -266,6 +266,13 @@ def _session() -> aiohttp.ClientSession:
 
 def _after_ms(ms: int) -> float:
     return asyncio.get_running_loop().time() + ms / 1000
+
+
+def _bytes_of(response: httpx.Response) -> AsyncIterator[bytes]:
+    """Return the body as it arrives, past httpx's own readers, which decode, count and copy."""
+    if not isinstance(response.stream, httpx.AsyncByteStream):
+        raise TypeError("an asynchronous transport gives an asynchronous stream")
+    return aiter(response.stream)
 
 
 async def _read_to_the_end(reads: AsyncIterator[bytes]) -> None:
