@@ -43,11 +43,12 @@ async def try_to_admit(
     max_depth: int = 10_000,
     queue_timeout_ms: int = 60_000,
     unattended_ms: int = 0,
+    channel: str = CHANNEL,
 ) -> Admitted | LimitReached | QueueFull:
     """Ask for admission."""
     return await queue.admit(
         job,
-        channel=CHANNEL,
+        channel=channel,
         limits=limits,
         max_depth=max_depth,
         queue_timeout_ms=queue_timeout_ms,
