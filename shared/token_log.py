@@ -93,7 +93,7 @@ class JobLog:
             FencedError: The job has a new owner.
 
         """
-        if self._pending_bytes > PENDING_LIMIT_BYTES:
+        if self._fenced or self._pending_bytes > PENDING_LIMIT_BYTES:
             await self.stored()
 
     async def stored(self) -> None:
@@ -106,6 +106,11 @@ class JobLog:
         await self._stored.wait()
         if self._fenced:
             raise FencedError(self.job_id)
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether there is something to write; what a new owner made void is not."""
+        return bool(self._pending)
 
     def take(self) -> tuple[bytes, Batch]:
         """Hand what is pending to the writer, with the channel to publish it on."""
@@ -174,7 +179,7 @@ class TokenLogWriter:
             self._work.clear()
             logs, self._ready = self._ready, []
             commands, self._commands = self._commands, []
-            taken = [(log, *log.take()) for log in logs]
+            taken = [(log, *log.take()) for log in logs if log.has_pending]
             for backoff_s in _repeat_last(BACKOFF_S):
                 try:
                     await self._write(taken, commands)

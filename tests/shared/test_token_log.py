@@ -235,6 +235,8 @@ class TestALostOwner:
             log.append(CHUNK, b"too late")
         with pytest.raises(FencedError):
             await log.stored()
+        with pytest.raises(FencedError):
+            await log.room()
 
         successor.append(CHUNK, b"2")
         await successor.stored()
@@ -255,6 +257,26 @@ class TestALostOwner:
 
         with pytest.raises(FencedError):
             await room
+
+    async def test_publishes_nothing_more_once_it_is_told(
+        self, queue: JobQueue, redis: Redis, wired: TokenLogWriter, wire: RedisWire
+    ) -> None:
+        claim = await claimed(queue)
+        log = open_log(wired, claim)
+        await taken_over(redis, claim)
+        async with listening(redis, CHANNEL) as hear:
+            wire.hold_replies()
+            log.append(CHUNK, b"in flight")
+            await wire.until_held()
+            log.append(CHUNK, b"pending")
+            wire.release_replies()
+            with pytest.raises(FencedError):
+                await log.stored()
+            await wired.execute(("PUBLISH", CHANNEL, "the next publication"))
+
+            (in_flight,) = unpack(await hear())
+            assert in_flight.events == b"cin flight"
+            assert await hear() == b"the next publication"
 
     async def test_does_not_hold_up_the_others(self, queue: JobQueue, redis: Redis, writer: TokenLogWriter) -> None:
         lost, held = await claimed(queue), await claimed(queue)
