@@ -29,6 +29,7 @@ from shared.token_log import (
     unpack,
 )
 from tests.jobs import CHANNEL, MODEL, admit, claim_next, log_of
+from tests.key_leaks import immortal_keys
 from tests.listening import listening
 from tests.redis_wire import RedisWire
 from tests.waiting import wait_until
@@ -289,6 +290,20 @@ class TestALostOwner:
 
         assert await log_of(redis, held.job) == events(b"1")
         assert await log_of(redis, lost.job) == []
+
+    async def test_does_not_bring_a_log_back_that_redis_has_forgotten(
+        self, queue: JobQueue, redis: Redis, writer: TokenLogWriter
+    ) -> None:
+        """It would stay for ever: only claims and ends give a log its time to live."""
+        log = open_log(writer, await claimed(queue))
+        await redis.flushall()
+
+        log.append(CHUNK, b"1")
+        with pytest.raises(FencedError):
+            await log.stored()
+
+        assert await immortal_keys(redis) == []
+        assert await redis.keys() == []
 
 
 class TestABrokenConnection:
