@@ -124,11 +124,22 @@ class Reader:
 
 
 class Relay:
-    """The readers of this process, by job."""
+    """The readers of this process, by job.
 
-    def __init__(self, redis: Redis) -> None:
+    Args:
+        redis: Where the logs are.
+        silent_after_s: A reader that hears nothing for so long has its log looked into.
+        heartbeat_every_s: A reader that is shown nothing for so long is shown a heartbeat.
+
+    """
+
+    def __init__(
+        self, redis: Redis, *, silent_after_s: float = SILENT_AFTER_S, heartbeat_every_s: float = HEARTBEAT_EVERY_S
+    ) -> None:
         self.channel = redis_keys.gateway_channel(ids.new_id())  # where workers publish for this process
         self._redis = redis
+        self._silent_after_s = silent_after_s
+        self._heartbeat_every_s = heartbeat_every_s
         self._readers: dict[str, set[Reader]] = {}
 
     @contextmanager
@@ -165,9 +176,9 @@ class Relay:
     async def watch(self) -> None:
         """Look into the logs of readers that hear nothing, and keep their connections warm, until cancelled."""
         while True:
-            await asyncio.sleep(SILENT_AFTER_S)
+            await asyncio.sleep(self._silent_after_s)
             now_s = asyncio.get_running_loop().time()
-            silent = [reader for reader in self.readers() if now_s - reader.heard_at_s >= SILENT_AFTER_S]
+            silent = [reader for reader in self.readers() if now_s - reader.heard_at_s >= self._silent_after_s]
             try:
                 tails = await read_tails(self._redis, [reader.job_id for reader in silent])
             except RedisError as error:
@@ -176,5 +187,5 @@ class Relay:
             for reader, (_, last_seq) in zip(silent, tails, strict=True):
                 if last_seq > reader.seq:
                     reader.fall_behind()
-                elif reader.quiet_for_s() >= HEARTBEAT_EVERY_S:
+                elif reader.quiet_for_s() >= self._heartbeat_every_s:
                     reader.notify(HEARTBEAT)

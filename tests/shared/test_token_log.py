@@ -1,8 +1,8 @@
 """The token log: each event once and in order, whatever breaks, and from one owner at a time."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import pytest
@@ -28,7 +28,7 @@ from shared.token_log import (
     read_tails,
     unpack,
 )
-from tests.jobs import CHANNEL, MODEL, admit, claim_next, log_of
+from tests.jobs import CHANNEL, MODEL, admit, claim_next, log_of, open_log, taken_over, writing
 from tests.key_leaks import immortal_keys
 from tests.listening import listening
 from tests.redis_wire import RedisWire
@@ -36,19 +36,6 @@ from tests.waiting import wait_until
 
 HANG_S = 20.0  # a limit for hanging, not an expectation
 CHUNK = EventKind.CHUNK.value
-
-
-@asynccontextmanager
-async def writing(redis: Redis) -> AsyncGenerator[TokenLogWriter]:
-    """A writer that writes inside the block."""
-    writer = TokenLogWriter(redis)
-    task = asyncio.create_task(writer.run())
-    try:
-        async with asyncio.timeout(HANG_S):
-            yield writer
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 @pytest.fixture
@@ -67,23 +54,10 @@ async def wired(wire: RedisWire) -> AsyncIterator[TokenLogWriter]:
             yield writer
 
 
-def open_log(writer: TokenLogWriter, claim: Claim, *, channel: str = CHANNEL) -> JobLog:
-    return writer.open(job_id=claim.job.id, epoch=claim.epoch, last_seq=claim.last_seq, channel=channel)
-
-
 async def claimed(queue: JobQueue) -> Claim:
     """Return the claim of a new job."""
     await admit(queue)
     return await claim_next(queue)
-
-
-async def taken_over(redis: Redis, claim: Claim) -> Claim:
-    """Return the claim of another worker on the same job, whose first owner knows nothing of it."""
-    queue = JobQueue(redis)
-    assert await queue.requeue(claim, failed=False)
-    successor = await claim_next(queue, worker="successor")
-    assert successor.job.id == claim.job.id
-    return successor
 
 
 async def entries_of(redis: Redis, claim: Claim) -> list[bytes]:
