@@ -46,6 +46,7 @@ class Reader:
         self._buffer: list[Event] = []
         self._buffered_bytes = 0
         self._behind = False
+        self._meanwhile: list[Batch] | None = None  # what is published while the log is being read; None: it is not
         self._wakeup = asyncio.Event()
 
     @property
@@ -59,6 +60,9 @@ class Reader:
 
     def offer(self, batch: Batch) -> None:
         """Take a publication if it is the next one; otherwise leave it to the log."""
+        if self._meanwhile is not None:
+            self._meanwhile.append(batch)
+            return
         if batch.epoch < self._newest_epoch:
             return
         self._newest_epoch = batch.epoch
@@ -101,8 +105,10 @@ class Reader:
                 yield events
 
     async def _catch_up(self) -> None:
-        # What is published while the log is being read is in the log already, or comes live after it.
+        # What is published meanwhile may be of an owner that has lost the job; only the log tells. So it waits, for as
+        # long as a command may take at most, and is then in the log already, or the next, or stale.
         self._behind = False
+        self._meanwhile = []
         try:
             batches = await read_after(self._redis, self.job_id, epoch=self._read_epoch, seq=self.seq)
         except RedisError as error:
@@ -110,9 +116,13 @@ class Reader:
             self._behind = True
             await asyncio.sleep(RETRY_READ_S)
             return
+        finally:
+            meanwhile, self._meanwhile = self._meanwhile, None
         for batch in batches:
             self._newest_epoch = max(self._newest_epoch, batch.epoch)
             self._receive(batch)
+        for batch in meanwhile:
+            self.offer(batch)
 
     def _receive(self, batch: Batch) -> None:
         self.heard_at_s = self._shown_at_s = asyncio.get_running_loop().time()

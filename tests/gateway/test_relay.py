@@ -270,6 +270,31 @@ class TestPublications:
 
             assert [event.payload for event in await rest_of(reader)] == [b"1", b"2", b"the end"]
 
+    async def test_of_a_lost_owner_are_dropped_also_while_the_log_is_being_read(
+        self, bench: Bench, wire: RedisWire
+    ) -> None:
+        """The reader has not heard of the new owner; only the log can tell it."""
+        answer = await bench.answer()
+        with bench.relay.read(answer.job.id, MODEL, ignore) as reader:
+            shown = asyncio.create_task(rest_of(reader))
+            await answer.write(b"1")
+            await bench.deliver()
+            successor = await bench.next_owners(answer)
+            await bench.line.catch()  # lost, with the connection
+            with pytest.raises(FencedError):
+                await answer.write(b"too late", b"too late")
+            too_late = await bench.line.catch()
+            wire.hold_replies()
+            bench.relay.resubscribed()
+            await wire.until_held()
+            bench.relay.deliver(too_late)
+            wire.release_replies()
+            await successor.write(b"2")
+            await successor.end()
+            await bench.deliver()
+
+            assert [event.payload for event in await shown] == [b"1", b"2", b"the end"]
+
     async def test_that_come_while_the_log_is_being_read_are_shown_too(self, bench: Bench, wire: RedisWire) -> None:
         """They may be too young for what is being read, and nobody comes back to them."""
         answer = await bench.answer()
