@@ -167,7 +167,11 @@ class JobWorker(Worker):
 
     async def _run_function(self, ctx: dict[Any, Any], job_id: str) -> None:  # noqa: ARG002  arq passes it
         job = self._in_hand[job_id]
-        job.outcome = await self._run_job(job)
+        try:
+            job.outcome = await self._run_job(job)
+        except Exception:
+            self._fail(job, "The worker failed.")  # put back it would run into the same bug, for ever
+            raise
 
     async def finish_job(  # pyright: ignore[reportIncompatibleMethodOverride]  arq passes all by position
         self,
@@ -205,10 +209,13 @@ class JobWorker(Worker):
 
     async def finish_failed_job(self, job_id: str, result_data: bytes | None) -> None:  # noqa: ARG002
         """End a job that arq could not start, which only a bug can cause."""
-        job = self._in_hand[job_id]
-        with contextlib.suppress(FencedError):
-            job.outcome = job.end_with(JobError("The job could not be started."))
+        self._fail(self._in_hand[job_id], "The job could not be started.")
         await self.finish_job(job_id)
+
+    @staticmethod
+    def _fail(job: JobInHand, message: str) -> None:
+        with contextlib.suppress(FencedError):
+            job.outcome = job.end_with(JobError(message))
 
     async def heart_beat(self) -> None:
         """Do nothing: worker/leases.py renews leases, and there are no cron jobs."""

@@ -415,6 +415,19 @@ class TestAJobThatEnds:
 
             await until_status(redis, job, JobStatus.CANCELLED)
 
+    async def test_by_a_bug_is_logged_told_and_frees_its_slot(
+        self, redis: Redis, queue: JobQueue, script: Script, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """It is not tried again, which would be for ever."""
+        crashed, job = await admit(queue), await admit(queue)
+        async with at_work(redis, queue, script, per_model=1, in_all=1):
+            script.crash(await script.next())
+            assert (await script.next()).claim.job == job
+            await until_status(redis, crashed, JobStatus.FAILED)
+
+        assert [event.kind for event in await log_of(redis, crashed)] == [EventKind.ERROR.value]
+        assert any(record.exc_info and record.exc_info[0] is ZeroDivisionError for record in caplog.records)
+
     async def test_because_arq_does_not_start_it_is_told(self, redis: Redis, queue: JobQueue, script: Script) -> None:
         job = await admit(queue)
         async with at_work(redis, queue, script) as worker:
