@@ -87,6 +87,7 @@ class JobWorker(Worker):
         self._tell_ended = ended
         self._retention_ms = retention_ms
         self._in_hand: dict[str, JobInHand] = {}
+        self._claiming = asyncio.Lock()
         self._awake = asyncio.Event()
         self._may_wait = True  # whether jobs may be waiting: the last claim could have been longer
 
@@ -109,7 +110,8 @@ class JobWorker(Worker):
         while True:
             self._awake.clear()
             try:
-                await self._poll_iteration()
+                async with self._claiming:
+                    await self._poll_iteration()
             except RedisError as error:
                 _log.warning("claim_failed", extra={"error": str(error)})
                 await asyncio.sleep(POLL_S)
@@ -226,6 +228,8 @@ class JobWorker(Worker):
     async def drain(self, timeout_s: float) -> None:
         """Take nothing new, let running jobs end for `timeout_s`, then have the rest handed over."""
         self.allow_pick_jobs = False
+        async with self._claiming:
+            pass  # what was being claimed is in hand now, and not left to the end of its lease
         await self._wait_for_jobs(timeout_s)
         self.interrupt()
         await self._wait_for_jobs(HAND_OVER_S)

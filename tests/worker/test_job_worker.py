@@ -568,3 +568,32 @@ class TestDraining:
             await draining
 
             assert script.stopped == [(in_hand, JobInterruptedError)]
+
+    async def test_hands_over_also_what_is_just_being_claimed(
+        self, redis: Redis, wire: RedisWire, queue: JobQueue, script: Script
+    ) -> None:
+        """Otherwise the job waits for the end of its lease, and a deploy has cost it an attempt."""
+        async with connect(wire.url, role="test") as wired, at_work(redis, JobQueue(wired), script) as worker:
+            job = await admit_so_that_the_claim_goes_unanswered(queue, redis, wire, worker)
+            draining = asyncio.create_task(worker.drain(0))
+            await asyncio.sleep(0)
+            wire.release_replies()
+            await draining
+
+            assert worker.in_hand() == []
+            state = await state_of(redis, job)
+            assert (state["status"], state["failures"]) == (JobStatus.QUEUED, "0")
+
+
+async def admit_so_that_the_claim_goes_unanswered(
+    queue: JobQueue, redis: Redis, wire: RedisWire, worker: JobWorker
+) -> Job:
+    wire.hold_replies()
+    job = await admit(queue)
+    worker.wake()
+    await wire.until_held()
+    while (await state_of(redis, job))["status"] != JobStatus.RUNNING:  # it was the reply to something else
+        wire.release_replies()
+        wire.hold_replies()
+        await wire.until_held()
+    return job
