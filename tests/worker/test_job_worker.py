@@ -313,6 +313,7 @@ class TestClaiming:
                 await admit(queue)
                 worker.wake()
                 script.complete(await script.next())
+                await wait_until(lambda: not worker.in_hand(), description="the job has ended")
 
             assert worker.loop.time() - began_s < jobs * POLL_S / 2
 
