@@ -241,6 +241,19 @@ class TestPublications:
 
             assert await rest_of(reader) == await log_of(bench.redis, answer.job)
 
+    async def test_that_come_again_after_the_end_are_dropped(self, bench: Bench) -> None:
+        answer = await bench.answer()
+        with bench.relay.read(answer.job.id, MODEL, ignore) as reader:
+            await answer.write(b"1")
+            await answer.end()
+            publications = await bench.line.catch()
+            bench.relay.deliver(publications)
+            shown = reader.events()
+            async with asyncio.timeout(HANG_S):
+                assert await anext(shown) == await log_of(bench.redis, answer.job)
+                bench.relay.deliver(publications)
+                assert [events async for events in shown] == []
+
     @pytest.mark.parametrize("lost", [0, 1, 2], ids=["the first", "one in the middle", "the last before the end"])
     async def test_that_are_lost_are_read_in_the_log(self, bench: Bench, lost: int) -> None:
         answer = await bench.answer()
@@ -295,6 +308,24 @@ class TestPublications:
 
             assert [event.payload for event in await shown] == [b"1", b"2", b"the end"]
 
+    async def test_of_a_lost_owner_are_dropped_also_before_the_log_is_read(self, bench: Bench) -> None:
+        """The reader has something to read yet, and then looks into the log."""
+        answer = await bench.answer()
+        with bench.relay.read(answer.job.id, MODEL, ignore) as reader:
+            await answer.write(b"1")
+            await bench.deliver()
+            successor = await bench.next_owners(answer)
+            await bench.line.catch()  # lost, with the connection
+            bench.relay.resubscribed()
+            with pytest.raises(FencedError):
+                await answer.write(b"too late")
+            await bench.deliver()
+            await successor.write(b"2")
+            await successor.end()
+            await bench.deliver()
+
+            assert [event.payload for event in await rest_of(reader)] == [b"1", b"2", b"the end"]
+
     async def test_that_come_while_the_log_is_being_read_are_shown_too(self, bench: Bench, wire: RedisWire) -> None:
         """They may be too young for what is being read, and nobody comes back to them."""
         answer = await bench.answer()
@@ -325,6 +356,19 @@ class TestPublications:
 
 
 class TestAReaderThatIsBehind:
+    async def test_is_not_one_that_reads_along_however_much_comes(self, bench: Bench, wire: RedisWire) -> None:
+        wire.cut()
+        piece = b"x" * (BUFFER_LIMIT_BYTES // 2)
+        answer = await bench.answer()
+        with bench.relay.read(answer.job.id, MODEL, ignore) as reader:
+            shown = reader.events()
+            async with asyncio.timeout(HANG_S):
+                for _ in range(6):
+                    await answer.write(piece)
+                    await bench.deliver()
+                    assert [event.payload for event in await anext(shown)] == [piece]
+            await shown.aclose()
+
     async def test_because_it_is_slow_reads_the_rest_in_the_log(self, bench: Bench) -> None:
         """What waits for it in memory is bounded."""
         piece = b"x" * (BUFFER_LIMIT_BYTES // 4)
