@@ -46,6 +46,7 @@ class Reader:
         self._buffer: list[Event] = []
         self._buffered_bytes = 0
         self._behind = False
+        self._meanwhile: list[Batch] | None = None  # what is published while the log is being read; None: it is not
         self._wakeup = asyncio.Event()
 
     @property
@@ -59,6 +60,9 @@ class Reader:
 
     def offer(self, batch: Batch) -> None:
         """Take a publication if it is the next one; otherwise leave it to the log."""
+        if self._meanwhile is not None:
+            self._meanwhile.append(batch)
+            return
         if batch.epoch < self._newest_epoch:
             return
         self._newest_epoch = batch.epoch
@@ -101,8 +105,10 @@ class Reader:
                 yield events
 
     async def _catch_up(self) -> None:
-        # What is published while the log is being read is in the log already, or comes live after it.
+        # What is published meanwhile may be of an owner that has lost the job; only the log tells. So it waits, for as
+        # long as a command may take at most, and is then in the log already, or the next, or stale.
         self._behind = False
+        self._meanwhile = []
         try:
             batches = await read_after(self._redis, self.job_id, epoch=self._read_epoch, seq=self.seq)
         except RedisError as error:
@@ -110,9 +116,13 @@ class Reader:
             self._behind = True
             await asyncio.sleep(RETRY_READ_S)
             return
+        finally:
+            meanwhile, self._meanwhile = self._meanwhile, None
         for batch in batches:
             self._newest_epoch = max(self._newest_epoch, batch.epoch)
             self._receive(batch)
+        for batch in meanwhile:
+            self.offer(batch)
 
     def _receive(self, batch: Batch) -> None:
         self.heard_at_s = self._shown_at_s = asyncio.get_running_loop().time()
@@ -124,11 +134,22 @@ class Reader:
 
 
 class Relay:
-    """The readers of this process, by job."""
+    """The readers of this process, by job.
 
-    def __init__(self, redis: Redis) -> None:
+    Args:
+        redis: Where the logs are.
+        silent_after_s: A reader that hears nothing for so long has its log looked into.
+        heartbeat_every_s: A reader that is shown nothing for so long is shown a heartbeat.
+
+    """
+
+    def __init__(
+        self, redis: Redis, *, silent_after_s: float = SILENT_AFTER_S, heartbeat_every_s: float = HEARTBEAT_EVERY_S
+    ) -> None:
         self.channel = redis_keys.gateway_channel(ids.new_id())  # where workers publish for this process
         self._redis = redis
+        self._silent_after_s = silent_after_s
+        self._heartbeat_every_s = heartbeat_every_s
         self._readers: dict[str, set[Reader]] = {}
 
     @contextmanager
@@ -165,9 +186,9 @@ class Relay:
     async def watch(self) -> None:
         """Look into the logs of readers that hear nothing, and keep their connections warm, until cancelled."""
         while True:
-            await asyncio.sleep(SILENT_AFTER_S)
+            await asyncio.sleep(self._silent_after_s)
             now_s = asyncio.get_running_loop().time()
-            silent = [reader for reader in self.readers() if now_s - reader.heard_at_s >= SILENT_AFTER_S]
+            silent = [reader for reader in self.readers() if now_s - reader.heard_at_s >= self._silent_after_s]
             try:
                 tails = await read_tails(self._redis, [reader.job_id for reader in silent])
             except RedisError as error:
@@ -176,5 +197,5 @@ class Relay:
             for reader, (_, last_seq) in zip(silent, tails, strict=True):
                 if last_seq > reader.seq:
                     reader.fall_behind()
-                elif reader.quiet_for_s() >= HEARTBEAT_EVERY_S:
+                elif reader.quiet_for_s() >= self._heartbeat_every_s:
                     reader.notify(HEARTBEAT)

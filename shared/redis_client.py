@@ -1,12 +1,67 @@
 """Makes Redis clients by role, so that every connection has a name and deadlines fit for what it does."""
 
+import asyncio
+from collections.abc import Iterable
+from typing import Any, cast
+
 from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 COMMAND_TIMEOUT_S = 1.5  # that Redis is down must be told to a client in under 2 s
 CONNECT_TIMEOUT_S = 1.0
 MAX_CONNECTIONS = 512  # one per command in flight
+
+
+class _CancellableSends(AbstractConnection):
+    """Sends as redis-py 5.3 does, but for its `asyncio.wait_for`.
+
+    On Python 3.11 that can swallow a cancellation (python/cpython#86296), and background work that was cancelled once
+    would go on for ever. It also costs a task per command.
+    """
+
+    async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:  # noqa: FBT001, FBT002  redis-py's signature
+        if not self.is_connected:
+            await self.connect()
+        elif check_health:
+            await self.check_health()
+        parts = [command.encode()] if isinstance(command, str) else [command] if isinstance(command, bytes) else command
+        writer = cast("asyncio.StreamWriter", self._writer)
+        try:
+            async with asyncio.timeout(self.socket_timeout):
+                writer.writelines(parts)
+                await writer.drain()
+        except TimeoutError:
+            await self.disconnect(nowait=True)
+            raise RedisTimeoutError("Timeout writing to socket") from None
+        except OSError as error:
+            await self.disconnect(nowait=True)
+            raise RedisConnectionError(f"Error while writing to socket: {error}") from error
+        except BaseException:
+            await self.disconnect(nowait=True)  # half a command may have gone out
+            raise
+
+
+class _Tcp(_CancellableSends, Connection):
+    pass
+
+
+class _Tls(_CancellableSends, SSLConnection):
+    pass
+
+
+class _Unix(_CancellableSends, UnixDomainSocketConnection):
+    pass
+
+
+_CONNECTIONS: dict[type[AbstractConnection], type[AbstractConnection]] = {
+    Connection: _Tcp,
+    SSLConnection: _Tls,
+    UnixDomainSocketConnection: _Unix,
+}
 
 
 def connect(url: str, *, role: str, read_timeout_s: float | None = COMMAND_TIMEOUT_S) -> Redis:
@@ -20,7 +75,7 @@ def connect(url: str, *, role: str, read_timeout_s: float | None = COMMAND_TIMEO
         read_timeout_s: How long an answer may take; None is for subscriptions, which watch their connection themselves.
 
     """
-    return Redis.from_url(
+    client = Redis.from_url(
         url,
         client_name=role,
         socket_timeout=read_timeout_s,
@@ -29,3 +84,6 @@ def connect(url: str, *, role: str, read_timeout_s: float | None = COMMAND_TIMEO
         max_connections=MAX_CONNECTIONS,
         retry=Retry(NoBackoff(), 0),
     )
+    pool: Any = client.connection_pool
+    pool.connection_class = _CONNECTIONS[pool.connection_class]
+    return client

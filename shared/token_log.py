@@ -4,7 +4,7 @@ Structure: a Redis stream `ds:log:<job id>`. An entry's id is `<epoch>-<seq of i
 holds the events, each kind byte + payload, joined by newlines. A claim adds an entry `<epoch>-0` with the fields `o`
 (the owner), `s` (the last seq before it) and `l` (the last event before it: whole if terminal, else its kind): from
 then on Redis itself refuses what an older epoch appends, because stream ids only rise. Expires with its job; the claim
-and the finish script set that.
+and the finish script set that, and nobody else makes a log: it would stay for ever.
 
 The log is the truth. The same bytes are published to the gateway process that relays the job, as
 header (`>36sQIII`: job id, epoch, first seq, last seq, length of what follows) + events, repeated per job. A header
@@ -93,7 +93,7 @@ class JobLog:
             FencedError: The job has a new owner.
 
         """
-        if self._pending_bytes > PENDING_LIMIT_BYTES:
+        if self._fenced or self._pending_bytes > PENDING_LIMIT_BYTES:
             await self.stored()
 
     async def stored(self) -> None:
@@ -106,6 +106,11 @@ class JobLog:
         await self._stored.wait()
         if self._fenced:
             raise FencedError(self.job_id)
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether there is something to write; what a new owner made void is not."""
+        return bool(self._pending)
 
     def take(self) -> tuple[bytes, Batch]:
         """Hand what is pending to the writer, with the channel to publish it on."""
@@ -174,7 +179,7 @@ class TokenLogWriter:
             self._work.clear()
             logs, self._ready = self._ready, []
             commands, self._commands = self._commands, []
-            taken = [(log, *log.take()) for log in logs]
+            taken = [(log, *log.take()) for log in logs if log.has_pending]
             for backoff_s in _repeat_last(BACKOFF_S):
                 try:
                     await self._write(taken, commands)
@@ -190,7 +195,8 @@ class TokenLogWriter:
         publications: dict[bytes, list[bytes]] = {}
         for _, channel, batch in taken:
             entry_id = f"{batch.epoch}-{batch.last_seq}"
-            pipeline.execute_command("XADD", redis_keys.LOG + batch.job_id, entry_id, "e", batch.events)
+            key = redis_keys.LOG + batch.job_id
+            pipeline.execute_command("XADD", key, "NOMKSTREAM", entry_id, "e", batch.events)
             publications.setdefault(channel, []).append(pack(batch))
         for channel, parts in publications.items():
             pipeline.execute_command("PUBLISH", channel, b"".join(parts))
@@ -202,6 +208,8 @@ class TokenLogWriter:
                 await self._settle_refusal(log, batch)
             elif isinstance(reply, Exception):
                 raise reply
+            elif reply is None:  # Redis has lost the log, and with it the claim
+                log.fence()
             else:
                 log.confirm(batch)
         for (_, answer), reply in zip(commands, replies[len(replies) - len(commands) :], strict=True):

@@ -27,6 +27,7 @@ from shared.redis_client import connect
 from tests.databases import Databases
 from tests.key_leaks import immortal_keys
 from tests.processes import ProcessStarter
+from tests.redis_wire import RedisWire
 
 
 @pytest.fixture(scope="session")
@@ -117,6 +118,13 @@ async def queue(redis: Redis) -> AsyncIterator[JobQueue]:
     """The queue on an empty server; whatever the test does must leave no key that stays for ever."""
     yield JobQueue(redis)
     assert await immortal_keys(redis) == []
+
+
+@pytest.fixture
+async def wire(redis_url: str) -> AsyncIterator[RedisWire]:
+    """A way to the same server that the test can break."""
+    async with RedisWire(redis_url) as wire:
+        yield wire
 
 
 @pytest.fixture

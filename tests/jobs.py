@@ -1,7 +1,8 @@
 """Makes jobs and admits them, with everything that a test does not care about filled in."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from redis.asyncio import Redis
@@ -11,11 +12,13 @@ from shared.events import Event, EventKind
 from shared.ids import new_id
 from shared.job_queue import Admitted, Claim, JobQueue, LimitReached, QueueFull, RateLimit
 from shared.jobs import Job, JobKind, JobStatus
-from shared.token_log import TokenLogWriter, read_after
+from shared.token_log import JobLog, TokenLogWriter, read_after
 
 MODEL = "demo:latest"
 CHANNEL = "ds:gateway:test"
 RETENTION_MS = 60_000
+
+_HANG_S = 20.0  # a limit for hanging, not an expectation
 
 
 def make_job(
@@ -43,11 +46,12 @@ async def try_to_admit(
     max_depth: int = 10_000,
     queue_timeout_ms: int = 60_000,
     unattended_ms: int = 0,
+    channel: str = CHANNEL,
 ) -> Admitted | LimitReached | QueueFull:
     """Ask for admission."""
     return await queue.admit(
         job,
-        channel=CHANNEL,
+        channel=channel,
         limits=limits,
         max_depth=max_depth,
         queue_timeout_ms=queue_timeout_ms,
@@ -76,22 +80,47 @@ async def claim_next(queue: JobQueue, *, worker: str = "worker", model: str = MO
     return claim
 
 
+@asynccontextmanager
+async def writing(redis: Redis) -> AsyncGenerator[TokenLogWriter]:
+    """A writer of token logs that writes inside the block, which must not take for ever."""
+    writer = TokenLogWriter(redis)
+    task = asyncio.create_task(writer.run())
+    try:
+        async with asyncio.timeout(_HANG_S):
+            yield writer
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def open_log(writer: TokenLogWriter, claim: Claim, *, channel: str | None = None) -> JobLog:
+    """Return the writing end of a claimed job's log, published where the job says unless told otherwise."""
+    return writer.open(
+        job_id=claim.job.id, epoch=claim.epoch, last_seq=claim.last_seq, channel=channel or claim.channel
+    )
+
+
 async def append(redis: Redis, claim: Claim, *events: tuple[EventKind, bytes]) -> None:
-    """Append events to a claimed job's log as its worker does, and return when they are stored.
+    """Append the first events to a claimed job's log as its worker does, and return when they are stored.
 
     Raises:
         FencedError: The job has a new owner.
 
     """
-    writer = TokenLogWriter(redis)
-    writing = asyncio.create_task(writer.run())
-    log = writer.open(job_id=claim.job.id, epoch=claim.epoch, last_seq=claim.last_seq, channel=claim.channel)
-    try:
+    async with writing(redis) as writer:
+        log = open_log(writer, claim)
         for kind, payload in events:
             log.append(kind.value, payload)
         await log.stored()
-    finally:
-        writing.cancel()
+
+
+async def taken_over(redis: Redis, claim: Claim) -> Claim:
+    """Return the claim of another worker on the same job, whose first owner knows nothing of it."""
+    queue = JobQueue(redis)
+    assert await queue.requeue(claim, failed=False)
+    successor = await claim_next(queue, worker="successor", model=claim.job.model)
+    assert successor.job.id == claim.job.id
+    return successor
 
 
 async def finish(

@@ -87,6 +87,7 @@ class JobWorker(Worker):
         self._tell_ended = ended
         self._retention_ms = retention_ms
         self._in_hand: dict[str, JobInHand] = {}
+        self._claiming = asyncio.Lock()
         self._awake = asyncio.Event()
         self._may_wait = True  # whether jobs may be waiting: the last claim could have been longer
 
@@ -109,7 +110,8 @@ class JobWorker(Worker):
         while True:
             self._awake.clear()
             try:
-                await self._poll_iteration()
+                async with self._claiming:
+                    await self._poll_iteration()
             except RedisError as error:
                 _log.warning("claim_failed", extra={"error": str(error)})
                 await asyncio.sleep(POLL_S)
@@ -167,7 +169,11 @@ class JobWorker(Worker):
 
     async def _run_function(self, ctx: dict[Any, Any], job_id: str) -> None:  # noqa: ARG002  arq passes it
         job = self._in_hand[job_id]
-        job.outcome = await self._run_job(job)
+        try:
+            job.outcome = await self._run_job(job)
+        except Exception:
+            self._fail(job, "The worker failed.")  # put back it would run into the same bug, for ever
+            raise
 
     async def finish_job(  # pyright: ignore[reportIncompatibleMethodOverride]  arq passes all by position
         self,
@@ -205,10 +211,13 @@ class JobWorker(Worker):
 
     async def finish_failed_job(self, job_id: str, result_data: bytes | None) -> None:  # noqa: ARG002
         """End a job that arq could not start, which only a bug can cause."""
-        job = self._in_hand[job_id]
-        with contextlib.suppress(FencedError):
-            job.outcome = job.end_with(JobError("The job could not be started."))
+        self._fail(self._in_hand[job_id], "The job could not be started.")
         await self.finish_job(job_id)
+
+    @staticmethod
+    def _fail(job: JobInHand, message: str) -> None:
+        with contextlib.suppress(FencedError):
+            job.outcome = job.end_with(JobError(message))
 
     async def heart_beat(self) -> None:
         """Do nothing: worker/leases.py renews leases, and there are no cron jobs."""
@@ -219,6 +228,8 @@ class JobWorker(Worker):
     async def drain(self, timeout_s: float) -> None:
         """Take nothing new, let running jobs end for `timeout_s`, then have the rest handed over."""
         self.allow_pick_jobs = False
+        async with self._claiming:
+            pass  # what was being claimed is in hand now, and not left to the end of its lease
         await self._wait_for_jobs(timeout_s)
         self.interrupt()
         await self._wait_for_jobs(HAND_OVER_S)

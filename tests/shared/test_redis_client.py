@@ -1,0 +1,72 @@
+"""Clients of Redis, as the roles have them."""
+
+import asyncio
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from shared.redis_client import connect
+from tests.redis_wire import RedisWire
+
+HANG_S = 5.0  # a limit for hanging, not an expectation
+
+
+async def ask_for_ever(redis: Redis) -> None:
+    while True:
+        await redis.ping()
+
+
+@pytest.mark.parametrize("turns", range(12), ids="after {} turns of the loop".format)
+async def test_work_that_is_cancelled_ends_at_whatever_moment_that_comes(redis: Redis, turns: int) -> None:
+    """`asyncio.wait_for` of Python 3.11, which redis-py sends with, swallows what comes as the sending ends."""
+    await redis.ping()
+    work = asyncio.create_task(ask_for_ever(redis))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+    work.cancel()
+
+    ended, _ = await asyncio.wait([work], timeout=HANG_S)
+    while not work.done():
+        work.cancel()
+        await asyncio.sleep(0)
+    assert ended, "the cancellation was swallowed"
+
+
+async def test_a_connection_that_breaks_is_an_error_and_made_anew(wire: RedisWire) -> None:
+    async with connect(wire.url, role="test") as redis:
+        wire.cut_at_next_reply()
+        with pytest.raises(RedisConnectionError):
+            await redis.ping()
+        with pytest.raises(RedisConnectionError):
+            await redis.ping()
+
+        wire.mend()
+        assert await redis.ping()
+
+
+async def test_an_answer_that_does_not_come_is_an_error(wire: RedisWire) -> None:
+    async with connect(wire.url, role="test", read_timeout_s=0.05) as redis:
+        await redis.ping()
+        wire.hold_replies()
+        with pytest.raises(RedisTimeoutError):
+            await redis.ping()
+        wire.release_replies()
+
+        assert await redis.ping()
+
+
+async def test_a_command_that_is_not_read_is_an_error(wire: RedisWire) -> None:
+    """Far more is sent than all the buffers on the way hold."""
+    async with connect(wire.url, role="test", read_timeout_s=0.05) as redis:
+        await redis.ping()
+        wire.leave_requests_unread()
+        with pytest.raises(RedisTimeoutError):
+            await redis.echo("x" * (32 << 20))
+
+
+async def test_connections_are_named_for_their_role(redis_url: str) -> None:
+    async with connect(redis_url, role="one-of-the-tests") as redis:
+        assert (await redis.client_info())["name"] == "one-of-the-tests"
