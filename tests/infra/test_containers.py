@@ -227,3 +227,8 @@ async def test_the_check_of_a_worker_ends_in_time_when_the_name_server_is_silent
     started = time.monotonic()
     assert await _check("check_worker.py", PYTHONPATH=f"{tmp_path}:{CHECKOUT}", REDIS_URL="redis://redis:6379/0") == 1
     assert time.monotonic() - started < float(SERVICES["worker"]["healthcheck"]["timeout"].removesuffix("s"))
+
+
+def test_health_shows_the_tag_of_the_image() -> None:
+    tag = SERVICES["gateway"]["image"].partition(":")[2]
+    assert SERVICES["gateway"]["build"]["args"]["GIT_SHA"] == tag == "${GIT_SHA:-local}"
