@@ -10,6 +10,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -216,3 +217,18 @@ async def test_a_worker_is_healthy_while_its_lease_runs(
 async def test_a_worker_that_has_lost_redis_is_not_healthy() -> None:
     with nobody_listening() as address:
         assert await _check("check_worker.py", REDIS_URL=f"redis://{address}/0") == 1
+
+
+async def test_the_check_of_a_worker_ends_in_time_when_the_name_server_is_silent(tmp_path: Path) -> None:
+    """As Docker's is on a network without a way out, once no container has the name any more."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import socket, time\nsocket.getaddrinfo = lambda *_, **__: time.sleep(60)"
+    )
+    started = time.monotonic()
+    assert await _check("check_worker.py", PYTHONPATH=f"{tmp_path}:{CHECKOUT}", REDIS_URL="redis://redis:6379/0") == 1
+    assert time.monotonic() - started < float(SERVICES["worker"]["healthcheck"]["timeout"].removesuffix("s"))
+
+
+def test_health_shows_the_tag_of_the_image() -> None:
+    tag = SERVICES["gateway"]["image"].partition(":")[2]
+    assert SERVICES["gateway"]["build"]["args"]["GIT_SHA"] == tag == "${GIT_SHA:-local}"
