@@ -78,6 +78,16 @@ async def test_the_printed_curl_streams_an_answer_at_once(stack: ServerProcess) 
     assert (last["model"], last["done"]) == ("demo:latest", True)
 
 
+async def test_the_words_of_the_readme_do_what_it_says(stack: ServerProcess) -> None:
+    """The block under "Use it", pasted into a shell."""
+    _, _, use_it = (CHECKOUT / "README.md").read_text().partition("## Use it\n\n```sh\n")
+    commands = use_it.partition("```")[0].replace("http://127.0.0.1:8000", stack.url)
+    printed = await printed_by(commands)
+    assert '"email":"me@example.org"' in printed
+    assert '["demo:latest"]' in printed
+    assert printed.count('"done":true') == 1
+
+
 async def test_the_demo_model_is_called_demo(stack: ServerProcess) -> None:
     assert f"demo model, because no Ollama answers at {NOBODY_LISTENS}" in stack.log_text()
 
