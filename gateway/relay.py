@@ -13,14 +13,17 @@ from contextlib import contextmanager
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from gateway.request_id import current_request_id
 from shared import ids, redis_keys
-from shared.events import TERMINAL_KINDS, Event, EventKind
+from shared.errors import JobLostError
+from shared.events import TERMINAL_KINDS, ErrorBody, Event, EventKind, describe, encode_payload
 from shared.token_log import Batch, read_after, read_tails, unpack
 
 BUFFER_LIMIT_BYTES = 256 * 1024  # of one reader; what a slower one misses stays in the log
 SILENT_AFTER_S = 1.0
 RETRY_READ_S = 0.2
 HEARTBEAT_EVERY_S = 8.0  # a client is promised a byte every 10 s, and the watch looks once a second
+LOST_AFTER_S = 5.0  # a job that is admitted just now, or a Redis that is loading its data, is not lost
 HEARTBEAT = Event(0, EventKind.HEARTBEAT.value, b"")
 
 Observer = Callable[[Sequence[Event]], None]
@@ -39,6 +42,8 @@ class Reader:
         self.ended = False  # whether that was the terminal one
         self.heard_at_s = asyncio.get_running_loop().time()  # when the last event was received
         self._shown_at_s = self.heard_at_s  # when the reader was last shown anything
+        self.missing_since_s: float | None = None  # since when the job is not in Redis; None: it is, or was last seen
+        self._request_id = current_request_id.get()
         self._redis = redis
         self._observe = observe
         self._newest_epoch = 0  # what an older one publishes is stale
@@ -80,6 +85,19 @@ class Reader:
             self._buffer.append(notice)
             self._shown_at_s = asyncio.get_running_loop().time()
             self._wakeup.set()
+
+    def begin_with(self, notice: Event) -> None:
+        """Show the reader a notice before anything else, also if more has arrived already; before `events` begins."""
+        self._buffer.insert(0, notice)
+        self._wakeup.set()
+
+    def lose(self) -> None:
+        """End the reader with an error that is in no log: the job is gone from Redis."""
+        error = JobLostError("The job was lost.")
+        payload = encode_payload(ErrorBody(describe(error, request_id=self._request_id)))
+        self._buffer.append(Event(0, EventKind.ERROR.value, payload))
+        self.ended = True
+        self._wakeup.set()
 
     def fall_behind(self) -> None:
         """Have the log read before anything live is taken again."""
@@ -140,16 +158,23 @@ class Relay:
         redis: Where the logs are.
         silent_after_s: A reader that hears nothing for so long has its log looked into.
         heartbeat_every_s: A reader that is shown nothing for so long is shown a heartbeat.
+        lost_after_s: A reader whose job Redis has not had for so long is told that it is lost.
 
     """
 
     def __init__(
-        self, redis: Redis, *, silent_after_s: float = SILENT_AFTER_S, heartbeat_every_s: float = HEARTBEAT_EVERY_S
+        self,
+        redis: Redis,
+        *,
+        silent_after_s: float = SILENT_AFTER_S,
+        heartbeat_every_s: float = HEARTBEAT_EVERY_S,
+        lost_after_s: float = LOST_AFTER_S,
     ) -> None:
         self.channel = redis_keys.gateway_channel(ids.new_id())  # where workers publish for this process
         self._redis = redis
         self._silent_after_s = silent_after_s
         self._heartbeat_every_s = heartbeat_every_s
+        self._lost_after_s = lost_after_s
         self._readers: dict[str, set[Reader]] = {}
 
     @contextmanager
@@ -190,12 +215,33 @@ class Relay:
             now_s = asyncio.get_running_loop().time()
             silent = [reader for reader in self.readers() if now_s - reader.heard_at_s >= self._silent_after_s]
             try:
-                tails = await read_tails(self._redis, [reader.job_id for reader in silent])
+                await self._look_after(silent)
             except RedisError as error:
                 _log.warning("log_tails_unread", extra={"error": str(error)})
-                continue
-            for reader, (_, last_seq) in zip(silent, tails, strict=True):
-                if last_seq > reader.seq:
-                    reader.fall_behind()
-                elif reader.quiet_for_s() >= self._heartbeat_every_s:
+            for reader in silent:
+                if reader.quiet_for_s() >= self._heartbeat_every_s:
                     reader.notify(HEARTBEAT)
+
+    async def _look_after(self, silent: list[Reader]) -> None:
+        """Have those read their logs that missed something, and give those up whose job Redis has lost."""
+        job_ids = [reader.job_id for reader in silent]
+        tails, kept = await read_tails(self._redis, job_ids), await _are_kept(self._redis, job_ids)
+        now_s = asyncio.get_running_loop().time()
+        for reader, (_, last_seq), is_kept in zip(silent, tails, kept, strict=True):
+            if last_seq > reader.seq:
+                reader.fall_behind()
+            elif is_kept:
+                reader.missing_since_s = None
+            elif reader.missing_since_s is None:
+                reader.missing_since_s = now_s
+            elif now_s - reader.missing_since_s >= self._lost_after_s:
+                _log.warning("job_lost", extra={"job_id": reader.job_id})
+                reader.lose()
+
+
+async def _are_kept(redis: Redis, job_ids: Sequence[str]) -> list[bool]:
+    """Tell of each job whether Redis has it."""
+    pipeline = redis.pipeline(transaction=False)
+    for job_id in job_ids:
+        pipeline.exists(redis_keys.JOB + job_id)
+    return [bool(count) for count in await pipeline.execute()]

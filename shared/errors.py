@@ -197,6 +197,12 @@ class WorkerLostError(JobError):
     code = "worker_lost"
 
 
+class JobLostError(JobError):
+    """Redis lost the job, with what had been answered of it."""
+
+    code = "job_lost"
+
+
 class AnswerTooLargeError(JobError):
     """The answer grew beyond `MAX_ANSWER_BYTES`."""
 

@@ -20,7 +20,7 @@ from shared.jobs import JobKind, JobStatus
 from shared.token_log import FencedError
 from worker.job_in_hand import JobInHand, JobInterruptedError
 from worker.ollama import Deadlines, Ollama, deadlines_for
-from worker.ollama_replies import Reply
+from worker.ollama_replies import Reply, bounded
 from worker.settings import OllamaSettings
 
 MAX_FAILURES = 3  # a job that has cost so many workers their life or their answer is not tried again
@@ -120,6 +120,7 @@ async def _ask(author: Author, job: JobInHand) -> None:
 
 
 async def _generate(author: Author, job: JobInHand) -> None:
+    most_bytes = author.settings.max_answer_bytes
     ask = author.ollama.chat if job.claim.job.kind is JobKind.CHAT else author.ollama.generate
     replies_as_read = ask(job.claim.job.request, deadlines=_deadlines(author, job), headers=_headers(job))
     async with aclosing(replies_as_read) as batches:
@@ -129,12 +130,15 @@ async def _generate(author: Author, job: JobInHand) -> None:
                     job.first_token_ms = job.age_ms()
                 job.sent_text = True
                 if reply.done:
-                    job.usage = Usage(prompt_tokens=reply.prompt_eval_count, completion_tokens=reply.eval_count)
-                    job.log.append(EventKind.DONE.value, _last_chunk(job, reply))
+                    job.usage = Usage(prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens)
+                    kind, payload = EventKind.DONE.value, _last_chunk(job, reply)
+                else:
+                    kind, payload = EventKind.CHUNK.value, _chunk(job, reply)
+                if job.log.size_bytes + len(payload) > most_bytes:
+                    raise AnswerTooLargeError(f"The answer is longer than {most_bytes} bytes.")
+                job.log.append(kind, payload)
+                if reply.done:
                     return
-                job.log.append(EventKind.CHUNK.value, _chunk(job, reply))
-            if job.log.size_bytes > author.settings.max_answer_bytes:
-                raise AnswerTooLargeError(f"The answer is longer than {author.settings.max_answer_bytes} bytes.")
             await job.log.room()
     raise UpstreamInterruptedError("Ollama ended its answer without the last line.")
 
@@ -142,13 +146,13 @@ async def _generate(author: Author, job: JobInHand) -> None:
 async def _embed(author: Author, job: JobInHand) -> None:
     answer = await author.ollama.embed(job.claim.job.request, deadlines=_deadlines(author, job), headers=_headers(job))
     job.first_token_ms = job.age_ms()
-    job.usage = Usage(prompt_tokens=answer.prompt_eval_count, completion_tokens=0)
+    job.usage = Usage(prompt_tokens=bounded(answer.prompt_eval_count), completion_tokens=0)
     embedded = Embedded(
         model=job.claim.job.model,
         embeddings=answer.embeddings,
         done=True,
         usage=job.usage,
-        timings=_timings(job, answer.load_duration),
+        timings=_timings(job, bounded(answer.load_duration // 1_000_000)),
         job_id=job.claim.job.id,
     )
     job.log.append(EventKind.DONE.value, encode_payload(embedded))
@@ -163,10 +167,10 @@ def _headers(job: JobInHand) -> dict[str, str]:
     return {"traceparent": traceparent} if traceparent else {}
 
 
-def _timings(job: JobInHand, load_ns: int) -> Timings:
+def _timings(job: JobInHand, load_ms: int) -> Timings:
     return Timings(
         queue_ms=job.claim.queue_ms,
-        load_ms=load_ns // 1_000_000,
+        load_ms=load_ms,
         first_token_ms=job.first_token_ms or 0,
         total_ms=job.claim.queue_ms + job.age_ms(),
     )
@@ -194,7 +198,7 @@ def _last_chunk(job: JobInHand, reply: Reply) -> bytes:
             tool_calls=reply.tool_calls or UNSET,
             done_reason=reply.done_reason,
             usage=job.usage,
-            timings=_timings(job, reply.load_duration),
+            timings=_timings(job, reply.load_ms),
             job_id=job.claim.job.id,
         )
     )

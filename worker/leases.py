@@ -40,7 +40,7 @@ class Leases:
             if answer == "taken":
                 job.stop(TAKEN)
             elif answer == "missing":
-                _log.error("job_missing_in_redis", extra={"job_id": job.claim.job.id})
+                _log.warning("job_missing_in_redis", extra={"job_id": job.claim.job.id})
                 job.stop(TAKEN)
             elif answer.startswith("stop:"):
                 job.stop(answer.removeprefix("stop:"))

@@ -17,6 +17,7 @@ from worker.ollama_faults import fault_in_stream
 
 _SURROGATE_ESCAPES = (b"\\ud", b"\\uD")
 _NO_CALLS = (b"null", b"[]")
+MOST = 2**31 - 1  # what PostgreSQL's integer holds; as tokens or milliseconds beyond anything that is true
 
 
 _NOTHING = msgspec.Raw(b"")  # msgspec knows no `Raw | None`
@@ -49,6 +50,21 @@ class Reply(Struct, frozen=True):
     generate_tool_calls: msgspec.Raw = field(name="tool_calls", default=_NOTHING)
 
     @property
+    def prompt_tokens(self) -> int:
+        """The length of the prompt."""
+        return bounded(self.prompt_eval_count)
+
+    @property
+    def completion_tokens(self) -> int:
+        """The length of the answer."""
+        return bounded(self.eval_count)
+
+    @property
+    def load_ms(self) -> int:
+        """The time that loading the model took."""
+        return bounded(self.load_duration // 1_000_000)
+
+    @property
     def content(self) -> str:
         """The text."""
         return self.chat_message.content or self.generate_content
@@ -63,6 +79,11 @@ class Reply(Struct, frozen=True):
         """The tool calls as JSON, None where there are none."""
         raw = self.chat_message.tool_calls or self.generate_tool_calls
         return raw if raw and bytes(raw) not in _NO_CALLS else None
+
+
+def bounded(count: int) -> int:
+    """Return a number of Ollama's as one that can be counted with: a nonsense one must cost neither job nor ledger."""
+    return min(max(count, 0), MOST)
 
 
 _decoder = msgspec.json.Decoder(Reply)

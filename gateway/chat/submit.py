@@ -112,7 +112,7 @@ class ChatDesk:
                 unattended_ms=LEASE_MS,
             )
             reader.told_position = place.position
-            reader.notify(queued_notice(job.id, place, slots=slots))
+            reader.begin_with(queued_notice(job.id, place, slots=slots))
             try:
                 yield Submission(job, reader, limits)
             finally:

@@ -15,7 +15,11 @@ from typing import Self, TypeVar
 import httpx
 import msgspec
 from redis.asyncio import Redis
+from sqlalchemy import select
 
+from shared.database.engine import Database
+from shared.database.engine import connect as connect_database
+from shared.database.tables import jobs
 from shared.redis_client import connect
 from shared.redis_keys import ATTENDED, DEADLINES, DELAYED, RUNNING, WAITING
 from tests.end_to_end.client import CANARY, HANG_S, Account, Client
@@ -43,6 +47,7 @@ class Stack:
     def __init__(self, *, redis_url: str, database_url: str, logs: Path) -> None:
         self.double = OllamaDouble(MODELS)
         self.redis: Redis
+        self._database: Database
         self.gateways: list[ServerProcess] = []
         self.worker: ServerProcess
         self._settings = {
@@ -74,6 +79,8 @@ class Stack:
             opening.callback(self._judge_logs)
             self.redis = await opening.enter_async_context(connect(self._redis_url, role="test"))
             await self.redis.flushall()
+            self._database = connect_database(self._settings["DATABASE_URL"], role="test")
+            opening.push_async_callback(self._database.close)
             await opening.enter_async_context(self.double)
             self._keepers = await opening.enter_async_context(self._new_starter())
             # The two gateways make the schema, both at once.
@@ -162,6 +169,15 @@ class Stack:
                 return response.json() == wanted
 
             await wait_until(listed, description=f"the models are {wanted}")
+
+    async def until_recorded(self, job_id: str) -> None:
+        """Wait until a job has its row in PostgreSQL."""
+
+        async def recorded() -> bool:
+            async with self._database.transaction() as connection:
+                return (await connection.execute(select(jobs.c.id).where(jobs.c.id == job_id))).first() is not None
+
+        await wait_until(recorded, description=f"job {job_id} has its row")
 
     def log_lines(self) -> list[str]:
         """Return what all gateways and workers have logged since the stack began."""

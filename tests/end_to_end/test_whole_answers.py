@@ -1,7 +1,7 @@
 """Who does not stream gets the chunks of the stream as one array."""
 
 from tests.end_to_end.stack import Stack
-from tests.ollama_double import Answer, Done, Hang
+from tests.ollama_double import Answer, Done, Hang, Raw
 
 
 async def test_a_whole_answer(stack: Stack) -> None:
@@ -39,3 +39,16 @@ async def test_the_model_is_asked_once(stack: Stack) -> None:
     await client.chat(model)
 
     await stack.until_double(model, "completed", "completed")
+
+
+async def test_counts_that_cannot_be_spoil_neither_answer_nor_accounts(stack: Stack) -> None:
+    nonsense = Raw(
+        b'{"message":{"content":"text"},"done":true,"prompt_eval_count":-5,"eval_count":10000000000000000000}\n'
+    )
+    model = stack.model(Answer((nonsense,)))
+
+    response = await (await stack.client()).chat(model)
+
+    assert response.status_code == 200
+    assert response.json()[-1]["usage"] == {"prompt_tokens": 0, "completion_tokens": 2**31 - 1}
+    await stack.until_recorded(response.headers["X-Job-Id"])

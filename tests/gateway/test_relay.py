@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from redis.asyncio import Redis
 
 from gateway.relay import BUFFER_LIMIT_BYTES, HEARTBEAT, Reader, Relay
 from shared.events import Event, EventKind
+from shared.ids import new_id
 from shared.job_queue import Claim, JobQueue
 from shared.jobs import Job
 from shared.redis_client import connect
@@ -115,7 +117,7 @@ async def bench(queue: JobQueue, redis: Redis, wire: RedisWire) -> AsyncIterator
     del queue  # it sees to it that all keys expire
     async with (
         connect(wire.url, role="test") as wired,
-        bench_for(redis, Relay(wired, silent_after_s=0.02, heartbeat_every_s=0.1)) as bench,
+        bench_for(redis, Relay(wired, silent_after_s=0.02, heartbeat_every_s=0.1, lost_after_s=0.1)) as bench,
     ):
         await wired.ping()
         yield bench
@@ -430,6 +432,20 @@ class TestAReaderThatIsBehind:
             assert await shown == await log_of(bench.redis, answer.job)
 
 
+async def test_a_notice_to_begin_with_comes_first_also_after_events_that_were_faster(bench: Bench) -> None:
+    """As when a worker has begun before the gateway has heard that the job was admitted."""
+    notice = Event(0, EventKind.QUEUED.value, b"{}")
+    answer = await bench.answer()
+    with bench.relay.read(answer.job.id, MODEL, ignore) as reader:
+        await answer.write(b"1")
+        await bench.deliver()
+
+        reader.begin_with(notice)
+
+        async with asyncio.timeout(HANG_S):
+            assert await anext(reader.events()) == [notice, *await log_of(bench.redis, answer.job)]
+
+
 class TestTheWatch:
     async def test_finds_what_nobody_was_told_of(self, bench: Bench) -> None:
         answer = await bench.answer()
@@ -456,6 +472,31 @@ class TestTheWatch:
                     rest = [event async for events in shown for event in events]
 
                 assert without_heartbeats(rest) == await log_of(bench.redis, answer.job)
+
+    async def test_keeps_a_stream_warm_while_redis_is_away(self, bench: Bench, wire: RedisWire) -> None:
+        answer = await bench.answer()
+        wire.cut()
+        async with watching(bench.relay):
+            with bench.relay.read(answer.job.id, MODEL, ignore) as reader:
+                async with asyncio.timeout(HANG_S):
+                    assert await anext(reader.events()) == [HEARTBEAT]
+
+    async def test_ends_a_reader_whose_job_redis_has_lost(self, bench: Bench) -> None:
+        """Whatever it has been shown; for as long as a job may still be on its way into Redis, nothing is said."""
+        answer = await bench.answer()
+        await answer.write(b"1")
+        await bench.deliver()
+        async with watching(bench.relay):
+            with (
+                bench.relay.read(answer.job.id, MODEL, ignore) as answered,
+                bench.relay.read(new_id(), MODEL, ignore) as waiting,
+            ):
+                await bench.redis.flushall()
+                ends = [(await rest_of(reader))[-1] for reader in (answered, waiting)]
+
+        for end in ends:
+            assert (end.seq, end.kind) == (0, ERROR)
+            assert msgspec.json.decode(end.payload)["error"]["code"] == "job_lost"
 
     async def test_survives_an_outage(self, bench: Bench, wire: RedisWire, caplog: pytest.LogCaptureFixture) -> None:
         answer = await bench.answer()

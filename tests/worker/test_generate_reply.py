@@ -14,7 +14,7 @@ from shared.job_queue import Claim, JobQueue
 from shared.jobs import JobStatus
 from shared.token_log import TokenLogWriter
 from tests.jobs import MODEL, admit, append, claim_next, log_of, make_job
-from tests.ollama_double import Answer, Done, End, Fail, Hang, OllamaDouble, Step
+from tests.ollama_double import Answer, Done, End, Fail, Hang, OllamaDouble, Raw, Step
 from tests.waiting import wait_until
 from worker.generate_reply import Author, generate_reply
 from worker.job_in_hand import INTERRUPTED, TAKEN, JobInHand
@@ -133,6 +133,16 @@ class TestAnAnswer:
         assert await generate_reply(author, job) == JobStatus.FAILED
         assert await desk.error(job) == "answer_too_large"
         await double.until(lambda state: state.generations[-1].outcome == "aborted", "Ollama has stopped")
+
+    async def test_that_is_too_long_in_its_last_line_is_an_error_too(
+        self, desk: Desk, author: Author, double: OllamaDouble
+    ) -> None:
+        double.script(MODEL, Answer((Raw(b'{"message":{"content":"%b"},"done":true}\n' % (b"x" * 2000)),)))
+        job = await desk.take()
+
+        assert await generate_reply(author, job) == JobStatus.FAILED
+        assert await desk.kinds(job) == b"se"
+        assert await desk.error(job) == "answer_too_large"
 
     async def test_that_takes_longer_than_the_job_may_is_cut_with_an_error(
         self, desk: Desk, author: Author, double: OllamaDouble

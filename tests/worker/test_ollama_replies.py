@@ -83,6 +83,21 @@ def test_text_that_is_no_clean_json_is_mended(raw: bytes, text: str) -> None:
     assert reader.fault is None
 
 
+@pytest.mark.parametrize(
+    ("count", "taken_as"),
+    [
+        pytest.param(-5, 0, id="negative"),
+        pytest.param(2**31, 2**31 - 1, id="huge"),
+        pytest.param(10**19, 2**31 - 1, id="beyond 64 bits"),
+    ],
+)
+def test_nonsense_counts_are_taken_as_the_nearest_that_can_be(count: int, taken_as: int) -> None:
+    (reply,), _ = read(b'{"done":true,"prompt_eval_count":%d,"eval_count":%d,"load_duration":%d}\n' % ((count,) * 3))
+
+    assert (reply.prompt_tokens, reply.completion_tokens) == (taken_as, taken_as)
+    assert 0 <= reply.load_ms < 2**31
+
+
 def test_tool_calls_come_through_as_they_are() -> None:
     calls = b'[{"function":{"name":"f","arguments":{"b":1.50,"a":12345678901234567890.5}}}]'
     replies, _ = read(b'{"message":{"content":"","tool_calls":' + calls + b"}}\n", DONE)

@@ -5,7 +5,6 @@ import pytest
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
-from uuid_utils import uuid7
 
 from gateway.metrics.declared import MOST_MODELS, Metrics
 from gateway.metrics.scrape import Scraper
@@ -58,7 +57,8 @@ class Figures:
 
 def made_before(seconds: int) -> str:
     """Return the id of a job that was admitted that long ago."""
-    return str(uuid7(timestamp=int(time.time()) - seconds, nanos=0))
+    made_ms = f"{int((time.time() - seconds) * 1000):012x}"
+    return f"{made_ms[:8]}-{made_ms[8:]}{new_id()[13:]}"
 
 
 @pytest.fixture
