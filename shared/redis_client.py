@@ -72,7 +72,7 @@ def connect(url: str, *, role: str, read_timeout_s: float | None = COMMAND_TIMEO
     Args:
         url: `redis://`, `rediss://` or `unix://`.
         role: What shows up in `CLIENT LIST`, for example `gateway`.
-        read_timeout_s: How long an answer may take; None is for subscriptions, which watch their connection themselves.
+        read_timeout_s: How long an answer may take; None: whoever asks bounds that otherwise.
 
     """
     client = Redis.from_url(

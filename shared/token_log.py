@@ -22,6 +22,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from shared import redis_keys
 from shared.events import TERMINAL_KINDS, Event
+from shared.redis_client import COMMAND_TIMEOUT_S
 
 HEADER = struct.Struct(">36sQIII")
 PENDING_LIMIT_BYTES = 1 << 20  # a job that is this far ahead of Redis waits, so that a slow Redis costs bounded memory
@@ -141,6 +142,10 @@ class TokenLogWriter:
 
     Whatever the jobs append while a pipeline is in flight goes into the next one, so batches grow with load and an
     idle system adds no latency.
+
+    Args:
+        redis: A client without a read timeout, for the logs alone.
+
     """
 
     def __init__(self, redis: Redis) -> None:
@@ -184,8 +189,8 @@ class TokenLogWriter:
                 try:
                     await self._write(taken, commands)
                     break
-                except RedisError as error:
-                    _log.warning("log_write_failed", extra={"error": str(error), "jobs": len(taken)})
+                except (RedisError, TimeoutError) as error:
+                    _log.warning("log_write_failed", extra={"error": repr(error), "jobs": len(taken)})
                 await asyncio.sleep(backoff_s)
 
     async def _write(
@@ -202,7 +207,9 @@ class TokenLogWriter:
             pipeline.execute_command("PUBLISH", channel, b"".join(parts))
         for command, _ in commands:
             pipeline.execute_command(*command)
-        replies = await pipeline.execute(raise_on_error=False)
+        # One deadline for all: redis-py's own would be a timer for every reply, 3 µs each.
+        async with asyncio.timeout(COMMAND_TIMEOUT_S):
+            replies = await pipeline.execute(raise_on_error=False)
         for (log, _, batch), reply in zip(taken, replies, strict=False):
             if isinstance(reply, ResponseError) and "equal or smaller" in str(reply):
                 await self._settle_refusal(log, batch)

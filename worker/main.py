@@ -39,13 +39,16 @@ async def work(
     worker_id = ids.new_id()
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(connect(redis_settings.redis_url, role="worker"))
+        writing = await stack.enter_async_context(
+            connect(redis_settings.redis_url, role="worker-log", read_timeout_s=None)
+        )
         listening = await stack.enter_async_context(
             connect(redis_settings.redis_url, role="worker-mailbox", read_timeout_s=None)
         )
         database = engine.connect(database_settings.database_url, role="worker")
         stack.push_async_callback(database.close)
         ollama = await stack.enter_async_context(Ollama(ollama_settings.ollama_base_url))
-        queue, logs = JobQueue(redis), TokenLogWriter(redis)
+        queue, logs = JobQueue(redis), TokenLogWriter(writing)
         slots = Slots(per_model=settings.worker_slots, in_all=settings.worker_max_jobs)
         name = f"{socket.gethostname()}-{os.getpid()}"
         ledger = Ledger(database, worker_name=name)
