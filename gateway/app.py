@@ -7,7 +7,7 @@ from litestar.datastructures import State
 from litestar.types import ASGIApp
 
 from gateway.accounts.routes import account_routes
-from gateway.chat.routes import chat_routes
+from gateway.chat.routes import chat_routes, stream_routes
 from gateway.client_address import ClientAddress
 from gateway.dependencies import provide_fields
 from gateway.error_responses import EXCEPTION_HANDLERS
@@ -51,6 +51,7 @@ def create_routes(settings: GatewaySettings, metrics: Metrics, metrics_listener:
             account_routes,
             model_routes,
             chat_routes,
+            stream_routes,
             *([metrics_routes(settings.metrics.metrics_token)] if settings.metrics.beside_the_api else []),
             *([schema_routes] if settings.server.schema_enabled else []),
         ],

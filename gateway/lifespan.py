@@ -28,9 +28,12 @@ from gateway.admission.rate_limit import RateLimiter
 from gateway.admission.sweeper import Sweeper
 from gateway.chat.cancel import Canceller
 from gateway.chat.queue_position import QueuePositions
+from gateway.chat.resume import Resumption
 from gateway.chat.schemas import ChatRequest
+from gateway.chat.stream_links import StreamLinks
 from gateway.chat.submit import ChatDesk
 from gateway.client_address import ClientAddress
+from gateway.log_tail import LogTail
 from gateway.metrics.declared import Metrics
 from gateway.metrics.loop_lag import measure_loop_lag
 from gateway.metrics.own_port import create_metrics_app, served_on
@@ -72,6 +75,11 @@ async def open_state(
         catalog = ModelCatalog(redis, queue_without_workers=settings.queue.queue_without_workers)
         sweeper = Sweeper(queue, retention_ms=retention_ms)
         attendance = Attendance(queue, relay, sweeper)
+        waiting = await stack.enter_async_context(
+            redis_client.connect(settings.redis.redis_url, role="gateway-tail", read_timeout_s=None)
+        )
+        log_tail = LogTail(redis, waiting, relay.offer)
+        positions = QueuePositions(queue, relay, catalog)
         subscription = await subscribe(listening, relay, catalog)
         await stack.enter_async_context(
             running(
@@ -80,7 +88,8 @@ async def open_state(
                 catalog.run(),
                 sweeper.run(),
                 attendance.run(),
-                QueuePositions(queue, relay, catalog).run(),
+                positions.run(),
+                log_tail.run(),
                 measure_loop_lag(metrics, clock),
             )
         )
@@ -89,8 +98,15 @@ async def open_state(
             app = create_metrics_app(scraper, settings.metrics, settings.server.request_id_header)
             await stack.enter_async_context(served_on(metrics_listener, app))
         passwords = Passwords(min_length=settings.accounts.password_min_length)
+        secret = settings.accounts.jwt_secret or temporary_secret()
+        links = StreamLinks(
+            secret=secret,
+            public_url=settings.server.public_url,
+            valid_s=settings.queue.longest_job_s + settings.streams.stream_retention_secs,
+            clock=clock,
+        )
         tokens = AccessTokens(
-            secret=settings.accounts.jwt_secret or temporary_secret(),
+            secret=secret,
             issuer=settings.accounts.jwt_issuer,
             ttl_s=settings.accounts.jwt_access_ttl_secs,
             clock=clock,
@@ -117,10 +133,22 @@ async def open_state(
                 limits=limit_policy,
                 client_address=client_address,
                 body=JsonBody(ChatRequest, may_carry_images=True),
+                links=links,
                 settings=settings.queue,
                 new_meter=partial(ReplyMeter, metrics, clock),
             ),
             canceller=Canceller(queue, retention_ms=retention_ms),
+            resumption=Resumption(
+                redis=redis,
+                database=database,
+                queue=queue,
+                relay=relay,
+                log_tail=log_tail,
+                attendance=attendance,
+                positions=positions,
+                grace_ms=settings.queue.disconnect_grace_secs * 1000,
+            ),
+            links=links,
         )
 
 

@@ -4,7 +4,7 @@ Litestar keeps such keywords with the handler; schema.py reads them.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -22,6 +22,14 @@ class Answer(Struct, frozen=True):
     headers: Sequence[str] = ()  # beyond those that every response has
 
 
+class Parameter(Struct, frozen=True):
+    """Text that a handler takes from a header or the query by itself; never required."""
+
+    name: str
+    place: Literal["header", "query"]
+    description: str
+
+
 class Operation(Struct, frozen=True, kw_only=True):
     """What a handler takes, answers and refuses.
 
@@ -31,4 +39,5 @@ class Operation(Struct, frozen=True, kw_only=True):
     body: type[Struct] | None = None
     answers: Mapping[int, Answer] | None = None  # by status; None: what the handler returns
     errors: Sequence[type[DeeperSensorError]] = ()
+    parameters: Sequence[Parameter] = ()
     is_limited: bool = False  # by the handler itself: rate_limited, and the headers of limits

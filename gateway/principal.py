@@ -51,6 +51,16 @@ class Authenticator(Protocol):
         """
         ...
 
+    async def find(self, user_id: str) -> Principal:
+        """Return a user whose identity was proven otherwise.
+
+        Raises:
+            UnauthenticatedError: There is no such user (any more), or they are disabled.
+            StoreUnavailableError: It cannot be told just now.
+
+        """
+        ...
+
 
 class RequirePrincipal:
     """Middleware of every router whose routes need a user; sets `request.user`.

@@ -22,11 +22,17 @@ from shared.token_log import Batch, read_after, read_tails, unpack
 BUFFER_LIMIT_BYTES = 256 * 1024  # of one reader; what a slower one misses stays in the log
 SILENT_AFTER_S = 1.0
 RETRY_READ_S = 0.2
+ENTRIES_AT_ONCE = 64  # of a log; an entry is what one tick brought, 1 MiB at most, mostly some tokens
 HEARTBEAT_EVERY_S = 8.0  # a client is promised a byte every 10 s, and the watch looks once a second
 LOST_AFTER_S = 5.0  # a job that is admitted just now, or a Redis that is loading its data, is not lost
 HEARTBEAT = Event(0, EventKind.HEARTBEAT.value, b"")
 
 Observer = Callable[[Sequence[Event]], None]
+
+
+def _see_nothing(_: Sequence[Event]) -> None:
+    """Observe a reader who is not the first one: a job is measured once."""
+
 
 _log = logging.getLogger(__name__)
 
@@ -34,11 +40,15 @@ _log = logging.getLogger(__name__)
 class Reader:
     """One reader's place in one job's log."""
 
-    def __init__(self, redis: Redis, job_id: str, model: str, observe: Observer) -> None:
+    def __init__(
+        self, redis: Redis, job_id: str, model: str, observe: Observer, *, grace_ms: int = 0, seq: int = 0
+    ) -> None:
         self.job_id = job_id
         self.model = model
+        self.grace_ms = grace_ms  # how long the job goes on without readers
+        self.stream_url = ""  # where the stream can be read again
         self.told_position = 0  # in the queue, as the reader was last told; 0: never
-        self.seq = 0  # of the last event received, live or from the log
+        self.seq = seq  # of the last event received, live or from the log
         self.ended = False  # whether that was the terminal one
         self.heard_at_s = asyncio.get_running_loop().time()  # when the last event was received
         self._shown_at_s = self.heard_at_s  # when the reader was last shown anything
@@ -47,7 +57,8 @@ class Reader:
         self._redis = redis
         self._observe = observe
         self._newest_epoch = 0  # what an older one publishes is stale
-        self._read_epoch = 0  # of the last event received: with `seq`, the place in the log
+        self._read_epoch = 0  # with `_read_seq`, the place in the log: the id of the last entry received
+        self._read_seq = 0
         self._buffer: list[Event] = []
         self._buffered_bytes = 0
         self._behind = False
@@ -128,7 +139,9 @@ class Reader:
         self._behind = False
         self._meanwhile = []
         try:
-            batches = await read_after(self._redis, self.job_id, epoch=self._read_epoch, seq=self.seq)
+            batches = await read_after(
+                self._redis, self.job_id, epoch=self._read_epoch, seq=self._read_seq, most_entries=ENTRIES_AT_ONCE
+            )
         except RedisError as error:
             _log.warning("log_read_failed", extra={"error": str(error), "job_id": self.job_id})
             self._behind = True
@@ -139,6 +152,9 @@ class Reader:
         for batch in batches:
             self._newest_epoch = max(self._newest_epoch, batch.epoch)
             self._receive(batch)
+        if len(batches) == ENTRIES_AT_ONCE:
+            self.fall_behind()  # there may be more, also of what came meanwhile
+            return
         for batch in meanwhile:
             self.offer(batch)
 
@@ -146,7 +162,7 @@ class Reader:
         self.heard_at_s = self._shown_at_s = asyncio.get_running_loop().time()
         self._buffer += [event for event in batch.split() if event.seq > self.seq]
         self._buffered_bytes += len(batch.events)
-        self._read_epoch = batch.epoch
+        self._read_epoch, self._read_seq = batch.epoch, batch.last_seq if batch.events else 0
         self.seq = max(self.seq, batch.last_seq)
         self.ended = bool(self._buffer) and self._buffer[-1].kind in TERMINAL_KINDS
 
@@ -178,12 +194,20 @@ class Relay:
         self._readers: dict[str, set[Reader]] = {}
 
     @contextmanager
-    def read(self, job_id: str, model: str, observe: Observer) -> Generator[Reader]:
+    def read(
+        self, job_id: str, model: str, observe: Observer = _see_nothing, *, grace_ms: int = 0, seq: int = 0
+    ) -> Generator[Reader]:
         """Relay a job to a new reader; opened before the job is enqueued, it sees everything live.
 
-        `observe` is shown all events just before the reader is.
+        Args:
+            job_id: What is read.
+            model: Of the job.
+            observe: Is shown all events just before the reader is.
+            grace_ms: How long the job goes on without readers.
+            seq: Of the last event that the reader has; what comes after it is read once `fall_behind` says so.
+
         """
-        reader = Reader(self._redis, job_id, model, observe)
+        reader = Reader(self._redis, job_id, model, observe, grace_ms=grace_ms, seq=seq)
         readers = self._readers.setdefault(job_id, set())
         readers.add(reader)
         try:
@@ -200,8 +224,16 @@ class Relay:
     def deliver(self, message: bytes) -> None:
         """Hand a publication to the readers of the jobs in it."""
         for batch in unpack(message):
-            for reader in self._readers.get(batch.job_id, ()):
-                reader.offer(batch)
+            self.offer(batch)
+
+    def offer(self, batch: Batch) -> None:
+        """Hand what is new in a log to its readers."""
+        for reader in self._readers.get(batch.job_id, ()):
+            reader.offer(batch)
+
+    def is_read(self, job_id: str) -> bool:
+        """Tell whether a job has a reader here."""
+        return job_id in self._readers
 
     def resubscribed(self) -> None:
         """Have every reader look into the log: publications may have been missed."""

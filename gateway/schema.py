@@ -15,9 +15,10 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
 from gateway.admission.limited_routes import LimitByAddress, LimitByUser
+from gateway.chat.reader_access import RequireReader
 from gateway.dependencies import Injected
 from gateway.error_responses import status_of
-from gateway.operation import JSON, Answer, Operation
+from gateway.operation import JSON, Answer, Operation, Parameter
 from gateway.principal import RequirePrincipal
 from gateway.settings import GatewaySettings
 from shared import errors
@@ -36,7 +37,8 @@ _ERRORS_OF_BODY = (
     errors.InvalidRequestError,
 )
 _ERRORS_OF_LIMITS = (errors.RateLimitedError, errors.StoreUnavailableError)
-_LIMITING = frozenset({RequirePrincipal, LimitByAddress, LimitByUser})
+_AUTHENTICATING = frozenset({RequirePrincipal, RequireReader})
+_LIMITING = _AUTHENTICATING | {LimitByAddress, LimitByUser}
 _LIMIT_HEADERS = ("RateLimit-Policy", "RateLimit")
 _ERROR_HEADERS = {401: ("WWW-Authenticate",), 429: ("Retry-After", *_LIMIT_HEADERS), 503: ("Retry-After",)}
 _HEADERS = {
@@ -105,10 +107,23 @@ def _operation(route: _Route, refs: Refs, request_id: str) -> dict[str, Any]:
         "summary": handler.summary,
         "description": handler.fn.__doc__,
         "tags": handler.resolve_tags(),
-        "parameters": [{"$ref": f"#/components/parameters/{request_id}"}, *_path_parameters(route)],
+        "parameters": [
+            {"$ref": f"#/components/parameters/{request_id}"},
+            *_path_parameters(route),
+            *map(_parameter, route.operation.parameters),
+        ],
         "responses": _responses(route, refs, request_id),
-        **({"security": [{"bearer": []}]} if RequirePrincipal in route.middleware else {}),
+        **({"security": [{"bearer": []}]} if not route.middleware.isdisjoint(_AUTHENTICATING) else {}),
         **({"requestBody": {"required": True, "content": {JSON: {"schema": refs[body]}}}} if body else {}),
+    }
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    return {
+        "name": parameter.name,
+        "in": parameter.place,
+        "description": parameter.description,
+        "schema": {"type": "string"},
     }
 
 
@@ -146,7 +161,7 @@ def _errors(route: _Route) -> set[type[DeeperSensorError]]:
         found.update(_ERRORS_OF_BODY)
     if route.operation.is_limited or not route.middleware.isdisjoint(_LIMITING):
         found.update(_ERRORS_OF_LIMITS)
-    if RequirePrincipal in route.middleware:
+    if not route.middleware.isdisjoint(_AUTHENTICATING):
         found.add(errors.UnauthenticatedError)
     return found
 

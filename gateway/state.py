@@ -8,6 +8,8 @@ from gateway.accounts.sessions import Sessions
 from gateway.admission.policy import LimitPolicy
 from gateway.admission.rate_limit import RateLimiter
 from gateway.chat.cancel import Canceller
+from gateway.chat.resume import Resumption
+from gateway.chat.stream_links import StreamLinks
 from gateway.chat.submit import ChatDesk
 from gateway.client_address import ClientAddress
 from gateway.metrics.scrape import Scraper
@@ -35,3 +37,5 @@ class GatewayState(Struct, frozen=True):
     catalog: ModelCatalog
     chats: ChatDesk
     canceller: Canceller
+    resumption: Resumption
+    links: StreamLinks

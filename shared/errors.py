@@ -36,6 +36,12 @@ class MalformedBodyError(InvalidRequestError):
     code = "malformed_body"
 
 
+class InvalidEventIdError(InvalidRequestError):
+    """`Last-Event-ID` is no id of an event, or of one that the stream does not have (yet)."""
+
+    code = "invalid_event_id"
+
+
 class UnsupportedMediaTypeError(InvalidRequestError):
     """The body is not declared as `application/json`."""
 
@@ -70,6 +76,12 @@ class ModelNotFoundError(NotFoundError):
     """No live worker has the model, and none had it within the last day."""
 
     code = "model_not_found"
+
+
+class StreamExpiredError(NotFoundError):
+    """The job is over for so long that its stream is not kept any more."""
+
+    code = "stream_expired"
 
 
 class ConflictError(InvalidRequestError):

@@ -42,6 +42,7 @@ class Queued(Struct, frozen=True):
     """A job's place in its model's queue."""
 
     job_id: str
+    stream_url: str  # reads the job's stream without any other credential
     position: int  # 1-based, in the fair order: it may rise
     ahead: int  # position - 1
     estimated_wait_ms: int

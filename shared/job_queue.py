@@ -16,8 +16,8 @@ truth about leases. A job's state is the hash `ds:job:<id>`:
 It expires with its log: long enough to wait, run and be read while the job lives, `STREAM_RETENTION_SECS` after that.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, cast
 
 from msgspec import Struct
 from redis.asyncio import Redis
@@ -89,6 +89,15 @@ class Claim(Struct, frozen=True):
     channel: str  # where the relaying gateway listens
 
 
+class JobState(Struct, frozen=True):
+    """How far a job has come."""
+
+    status: JobStatus
+    user_id: str
+    model: str
+    channel: str  # where the gateway listens that its worker publishes to
+
+
 class Stopped(Struct, frozen=True):
     """What became of a job that was to be stopped."""
 
@@ -126,6 +135,7 @@ class JobQueue:
         max_depth: int,
         queue_timeout_ms: int,
         unattended_ms: int,
+        grace_ms: int,
         retention_ms: int,
     ) -> Admitted | LimitReached | QueueFull:
         """Check the rate limits and the queue's bound, and enqueue the job, in one round trip.
@@ -136,7 +146,9 @@ class JobQueue:
             limits: All are checked before any is spent.
             max_depth: Most jobs that may wait for the model.
             queue_timeout_ms: The job expires when no worker has claimed it by then.
-            unattended_ms: Cancel when no gateway has attended to the job for so long; 0: run to the end.
+            unattended_ms: How long its reader at `channel` is believed in, unless `attend` says so again; 0: the job
+                runs to its end whoever reads it.
+            grace_ms: How long it goes on when nobody reads it any more; then it is cancelled.
             retention_ms: How long state and log stay when the job has ended.
 
         """
@@ -149,6 +161,7 @@ class JobQueue:
             redis_keys.PAYLOAD + id_,
             redis_keys.DEADLINES,
             redis_keys.ATTENDED,
+            redis_keys.READERS + id_,
             *(limit.key for limit in limits),
         ]
         # Three attempts may each wait and run for as long as one is allowed to.
@@ -167,6 +180,7 @@ class JobQueue:
             encode_job(job),
             redis_keys.wake_channel(model),
             job.request_id,
+            grace_ms,
             *(number for limit in limits for number in limit.arguments),
         ]
         reply = await self._admit(keys, arguments)
@@ -223,6 +237,7 @@ class JobQueue:
             redis_keys.PACE + model,
             redis_keys.ATTENDED,
             redis_keys.DEADLINES,
+            redis_keys.READERS + id_,
         ]
         arguments = (id_, claim.epoch, status.value, retention_ms, service_ms)
         return ("EVAL", self._finish, len(keys), *keys, *arguments)
@@ -270,6 +285,7 @@ class JobQueue:
             redis_keys.PAYLOAD + job_id,
             redis_keys.DEADLINES,
             redis_keys.ATTENDED,
+            redis_keys.READERS + job_id,
         ]
         terminal = ErrorBody(describe(error, request_id=_OPEN_REQUEST_ID))
         arguments = [
@@ -295,10 +311,28 @@ class JobQueue:
         """Return ids of jobs that nobody has read for as long as they may go unread."""
         return [id_.decode() for id_ in await self._due([redis_keys.ATTENDED], [limit])]
 
-    async def attend(self, job_ids: Sequence[str], *, for_ms: int) -> None:
-        """Keep jobs from being cancelled as unattended for so long; those that have ended, or run on, stay as is."""
+    async def attend(self, job_ids: Sequence[str], *, gateway: str, for_ms: int, grace_ms: int) -> None:
+        """Say whether readers of these jobs are at a gateway.
+
+        Jobs that have ended, or that run on without readers, stay as they are.
+
+        Args:
+            job_ids: Valid ids.
+            gateway: Its channel.
+            for_ms: How long that is believed unless it is said again; 0: they have left.
+            grace_ms: How long a job goes on when it has no readers any more, at no gateway.
+
+        """
         if job_ids:
-            await self._attend([redis_keys.ATTENDED], [for_ms, *job_ids])
+            keys = [redis_keys.ATTENDED, *(redis_keys.READERS + id_ for id_ in job_ids)]
+            await self._attend(keys, [gateway, for_ms, grace_ms, *job_ids])
+
+    async def look(self, job_id: str) -> JobState | None:
+        """Return how far a job has come; None: there is no such job (any more)."""
+        names = ["status", "user", "model", "channel"]
+        found = await cast("Awaitable[list[bytes | None]]", self._redis.hmget(redis_keys.JOB + job_id, names))
+        status, user, model, channel = (field.decode() if field else "" for field in found)
+        return JobState(JobStatus(status), user, model, channel) if status else None
 
     async def places(self, jobs: Sequence[tuple[str, str]]) -> list[Place | None]:
         """Return where each (model, job id) stands; None: it does not wait (any more)."""

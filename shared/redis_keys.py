@@ -14,7 +14,9 @@ permanent list at the end, whose size is bounded by what they index. Job ids are
 | ds:job:<id>             | hash       | the job's state (shared/job_queue.py)                    | every script     |
 | ds:log:<id>             | stream     | the token log (shared/token_log.py)                      | token log        |
 | ds:deadlines            | sorted set | job ids not yet claimed; score = end of the wait, ms     | admit, claim     |
-| ds:attended             | sorted set | job ids somebody reads; score = when to cancel, ms       | gateways         |
+| ds:attended             | sorted set | job ids somebody reads; score = when to cancel, ms       | admit, attend    |
+| ds:readers:<id>         | sorted set | channels of gateways with readers; score = lease end, ms | admit, attend    |
+| ds:tail:<process>       | stream     | wakes that gateway's reading of logs (gateway/log_tail)  | gateways         |
 | ds:models               | sorted set | models ever announced; score = last time, ms             | workers          |
 | ds:workers              | sorted set | worker ids; score = end of their lease, ms               | workers          |
 | ds:worker:<id>          | string     | what the worker announces, JSON (shared/registry.py)     | workers          |
@@ -31,6 +33,7 @@ JOB = "ds:job:"
 LOG = "ds:log:"
 DEADLINES = "ds:deadlines"
 ATTENDED = "ds:attended"
+READERS = "ds:readers:"
 MODELS = "ds:models"
 WORKERS = "ds:workers"
 WORKER = "ds:worker:"
@@ -49,6 +52,11 @@ def limit(scope: str, name: str) -> str:
 def gateway_channel(process: str) -> str:
     """Return the channel on which one gateway process hears of the jobs it relays."""
     return f"ds:gateway:{process}"
+
+
+def tail_key(process: str) -> str:
+    """Return the stream whose entries wake one gateway process that waits for news in logs."""
+    return f"ds:tail:{process}"
 
 
 def wake_channel(model: str) -> str:

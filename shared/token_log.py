@@ -14,7 +14,7 @@ with length 0 says that an epoch has begun. Whoever misses a publication reads t
 import asyncio
 import logging
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
@@ -25,6 +25,7 @@ from shared.events import TERMINAL_KINDS, Event
 from shared.redis_client import COMMAND_TIMEOUT_S
 
 HEADER = struct.Struct(">36sQIII")
+_ENTRIES_PER_LOG = 100
 PENDING_LIMIT_BYTES = 1 << 20  # a job that is this far ahead of Redis waits, so that a slow Redis costs bounded memory
 BACKOFF_S = (0.05, 0.1, 0.2, 0.5, 1.0)
 
@@ -257,15 +258,65 @@ def unpack(message: bytes) -> Iterator[Batch]:
         position += length
 
 
-async def read_after(redis: Redis, job_id: str, *, epoch: int = 0, seq: int = 0) -> list[Batch]:
+async def read_after(
+    redis: Redis, job_id: str, *, epoch: int = 0, seq: int = 0, most_entries: int | None = None
+) -> list[Batch]:
     """Return the entries after event `seq` of `epoch`; the first batch may begin with events up to `seq`.
 
     Returns:
-        The batches in order; empty when there is nothing newer, or no log (yet, or any more).
+        The batches in order, no more of them than asked for; empty when there is nothing newer, or no log (yet, or any
+        more).
 
     """
-    entries = await redis.xrange(redis_keys.LOG + job_id, min=f"({epoch}-{seq}")
+    entries = await redis.xrange(redis_keys.LOG + job_id, min=f"({epoch}-{seq}", count=most_entries)
     return [_to_batch(job_id, entry_id, fields) for entry_id, fields in entries]
+
+
+class Tail(NamedTuple):
+    """How a log ends."""
+
+    epoch: int
+    last_seq: int  # 0: nothing has been sent yet
+    has_ended: bool  # whether the last event is the terminal one
+
+
+async def read_tail(redis: Redis, job_id: str) -> Tail | None:
+    """Return how a job's log ends; None: there is none (yet, or any more)."""
+    newest = await redis.xrevrange(redis_keys.LOG + job_id, count=1)
+    if not newest:
+        return None
+    entry_id, fields = newest[0]
+    batch = _to_batch(job_id, entry_id, fields)
+    last_event = fields.get(b"l", b"") or batch.events.rpartition(b"\n")[2]  # a claim keeps a terminal one whole
+    return Tail(batch.epoch, batch.last_seq, last_event[:1] in TERMINAL_KINDS)
+
+
+async def wait_for_news(
+    redis: Redis, places: Mapping[str, tuple[int, int]], *, wake: tuple[str, str], block_ms: int
+) -> tuple[list[Batch], str]:
+    """Wait until one of many logs grows, and return what is new in them.
+
+    Args:
+        redis: A client without a read timeout.
+        places: By job id, the (epoch, seq) of the last entry that is known of it.
+        wake: A stream that ends the wait, too, with the id of the last entry known of it.
+        block_ms: The longest wait.
+
+    Returns:
+        The new entries of each log in order, and the id of the last entry of the waking stream.
+
+    """
+    wake_key, wake_id = wake
+    streams = {redis_keys.LOG + id_: f"{epoch}-{seq}" for id_, (epoch, seq) in places.items()}
+    news = await redis.xread({**streams, wake_key: wake_id}, count=_ENTRIES_PER_LOG, block=block_ms)
+    batches: list[Batch] = []
+    for key, entries in news:
+        if key.decode() == wake_key:
+            wake_id = entries[-1][0].decode()
+            continue
+        job_id = key.decode().removeprefix(redis_keys.LOG)
+        batches += [_to_batch(job_id, entry_id, fields) for entry_id, fields in entries]
+    return batches, wake_id
 
 
 async def read_tails(redis: Redis, job_ids: Iterable[str]) -> list[tuple[int, int]]:

@@ -46,6 +46,7 @@ async def try_to_admit(
     max_depth: int = 10_000,
     queue_timeout_ms: int = 60_000,
     unattended_ms: int = 0,
+    grace_ms: int = 0,
     channel: str = CHANNEL,
 ) -> Admitted | LimitReached | QueueFull:
     """Ask for admission."""
@@ -56,6 +57,7 @@ async def try_to_admit(
         max_depth=max_depth,
         queue_timeout_ms=queue_timeout_ms,
         unattended_ms=unattended_ms,
+        grace_ms=grace_ms,
         retention_ms=RETENTION_MS,
     )
 

@@ -25,6 +25,10 @@ class TokenAuthenticator:
             claims = self._verify(token)
         return await self._identities.find(claims.user_id)
 
+    async def find(self, user_id: str) -> Principal:
+        """Return a user; see `gateway.principal.Authenticator.find`."""
+        return await self._identities.find(user_id)
+
     def _verify(self, token: str) -> Claims:
         claims = self._tokens.verify(token)
         if len(self._verified) >= MAX_ENTRIES:

@@ -37,6 +37,7 @@ class Gate:
         slots: int,
         queue_timeout_ms: int,
         unattended_ms: int,
+        grace_ms: int,
     ) -> tuple[Place, tuple[LimitState, ...]]:
         """Enqueue a job, or refuse it and change nothing.
 
@@ -47,6 +48,7 @@ class Gate:
             slots: Jobs of the model that can run at once, over all workers.
             queue_timeout_ms: See `JobQueue.admit`.
             unattended_ms: See `JobQueue.admit`.
+            grace_ms: See `JobQueue.admit`.
 
         Returns:
             The job's place in the queue, and the limits as they are now.
@@ -65,6 +67,7 @@ class Gate:
                 max_depth=self._settings.queue_max_depth,
                 queue_timeout_ms=queue_timeout_ms,
                 unattended_ms=unattended_ms,
+                grace_ms=grace_ms,
                 retention_ms=self._retention_ms,
             )
         except RedisError as error:

@@ -26,6 +26,11 @@ class QueueSettings(Struct, frozen=True):
         Seconds, Meta(description="A stream's job is cancelled this long after its last reader.", examples=["15"])
     ] = 15
 
+    @property
+    def longest_job_s(self) -> int:
+        """How long a job may live in all: three attempts, each of which may wait and run for as long as one may."""
+        return 3 * (self.queue_timeout_ms + self.job_timeout_ms) // 1000
+
 
 class RateLimitSettings(Struct, frozen=True):
     """What a user and an address may spend."""

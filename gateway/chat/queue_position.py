@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 from redis.exceptions import RedisError
 
@@ -19,11 +20,12 @@ FAR_CHANGE = 0.1
 _log = logging.getLogger(__name__)
 
 
-def queued_notice(job_id: str, place: Place, *, slots: int) -> Event:
-    """Return the `queued` event for a place in the queue."""
+def queued_notice(reader: Reader, place: Place, *, slots: int) -> Event:
+    """Return the `queued` event for a reader's place in the queue."""
     ahead = place.position - 1
     payload = Queued(
-        job_id=job_id,
+        job_id=reader.job_id,
+        stream_url=reader.stream_url,
         position=place.position,
         ahead=ahead,
         estimated_wait_ms=wait_ms(ahead, place.service_ms, slots),
@@ -44,18 +46,26 @@ class QueuePositions:
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             waiting = [reader for reader in self._relay.readers() if reader.waits]
-            if not waiting:
-                continue
             try:
-                places = await self._queue.places([(reader.model, reader.job_id) for reader in waiting])
+                await self.tell(waiting)
             except RedisError as error:
                 _log.warning("positions_unread", extra={"error": str(error)})
-                continue
-            for reader, place in zip(waiting, places, strict=True):
-                if place is not None and _is_news(reader, place.position):
-                    reader.told_position = place.position
-                    slots = self._catalog.registry.slots(reader.model)
-                    reader.notify(queued_notice(reader.job_id, place, slots=slots))
+
+    async def tell(self, readers: Sequence[Reader]) -> None:
+        """Tell those who wait where they stand, if that is news to them.
+
+        Raises:
+            RedisError: Redis is out of reach.
+
+        """
+        if not readers:
+            return
+        places = await self._queue.places([(reader.model, reader.job_id) for reader in readers])
+        for reader, place in zip(readers, places, strict=True):
+            if place is not None and _is_news(reader, place.position):
+                reader.told_position = place.position
+                slots = self._catalog.registry.slots(reader.model)
+                reader.notify(queued_notice(reader, place, slots=slots))
 
 
 def _is_news(reader: Reader, position: int) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from http import HTTPStatus
 
-from litestar import Response, Router, delete, post
+from litestar import Response, Router, delete, get, post
 from litestar.params import FromPath
 from litestar.response import Stream
 
@@ -12,20 +12,25 @@ from gateway.admission.rate_limit_headers import rate_limit_headers
 from gateway.chat.cancel import Canceller
 from gateway.chat.collect import collect
 from gateway.chat.event_stream import RETRY, to_frames
+from gateway.chat.reader_access import RequireReader
+from gateway.chat.resume import Resumption
 from gateway.chat.schemas import ChatRequest, JobAnswer
+from gateway.chat.stream_links import StreamLinks
 from gateway.chat.submit import ChatDesk
 from gateway.dependencies import Injected
 from gateway.error_responses import status_of
-from gateway.operation import Answer, Operation
+from gateway.operation import Answer, Operation, Parameter
 from gateway.principal import AuthenticatedRequest, RequirePrincipal
 from gateway.relay import Reader
 from shared.errors import (
+    InvalidEventIdError,
     JobError,
     ModelNotFoundError,
     NotFoundError,
     NoWorkerError,
     QueueFullError,
     StoreUnavailableError,
+    StreamExpiredError,
     by_code,
     family,
 )
@@ -91,6 +96,43 @@ async def _frames(stack: AsyncExitStack, reader: Reader) -> AsyncGenerator[bytes
             yield to_frames(events)
 
 
+@get(
+    "/{job_id:str}/stream",
+    summary="Read a job's stream again, or further",
+    operation=Operation(
+        answers={
+            HTTPStatus.OK: Answer("Server-sent events.", str, "text/event-stream", headers=["X-Job-Id"]),
+            HTTPStatus.NO_CONTENT: Answer("The event named was the last one: there is nothing to wait for."),
+        },
+        errors=[InvalidEventIdError, NotFoundError, StreamExpiredError, StoreUnavailableError],
+        parameters=[
+            Parameter("Last-Event-ID", "header", "The id of the last event received; without it, from the start."),
+            Parameter("last_event_id", "query", "The same, for who cannot send headers; the header comes first."),
+            Parameter("token", "query", "The permission in a `stream_url`, in place of the Authorization header."),
+        ],
+    ),
+)
+async def resume_stream(
+    request: AuthenticatedRequest, job_id: FromPath[str], resumption: Injected[Resumption], links: Injected[StreamLinks]
+) -> Stream | Response[None]:
+    """Return the same events from the start or after `Last-Event-ID`, to any number of readers, from any gateway."""
+    user_id = request.user.user_id
+    last_event_id = request.headers.get("last-event-id") or request.query_params.get("last_event_id") or ""
+    place = await resumption.find(job_id, user_id=user_id, last_event_id=last_event_id)
+    if place.is_the_end:
+        return Response(None, status_code=HTTPStatus.NO_CONTENT)
+    async with AsyncExitStack() as stack:
+        reader = await stack.enter_async_context(resumption.read(place, stream_url=links.to(job_id, user_id=user_id)))
+        frames = _frames(stack.pop_all(), reader)
+    await anext(frames)
+    return Stream(
+        frames,
+        status_code=HTTPStatus.OK,
+        media_type="text/event-stream",
+        headers={"X-Job-Id": job_id, **STREAM_HEADERS},
+    )
+
+
 @delete(
     "/{job_id:str}",
     status_code=HTTPStatus.OK,
@@ -121,3 +163,4 @@ chat_routes = Router(
     middleware=[RequirePrincipal],
     tags=["chat"],
 )
+stream_routes = Router("/v1/chat", route_handlers=[resume_stream], middleware=[RequireReader], tags=["chat"])

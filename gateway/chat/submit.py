@@ -14,6 +14,7 @@ from gateway.admission.rate_limit import LimitState
 from gateway.admission.settings import QueueSettings
 from gateway.chat.queue_position import queued_notice
 from gateway.chat.schemas import ChatRequest, OllamaChat
+from gateway.chat.stream_links import StreamLinks
 from gateway.client_address import ClientAddress
 from gateway.metrics.reply_meter import ReplyMeter
 from gateway.models.catalog import ModelCatalog
@@ -47,6 +48,7 @@ class ChatDesk:
         limits: Which limits a request spends from.
         client_address: Where a request comes from.
         body: Reads the request's body.
+        links: Makes a stream's address known.
         settings: The operator's bounds.
         new_meter: Begins to measure a reply of a model.
 
@@ -62,6 +64,7 @@ class ChatDesk:
         limits: LimitPolicy,
         client_address: ClientAddress,
         body: JsonBody[ChatRequest],
+        links: StreamLinks,
         settings: QueueSettings,
         new_meter: Callable[[str], ReplyMeter],
     ) -> None:
@@ -73,6 +76,7 @@ class ChatDesk:
         self._limits = limits
         self._client_address = client_address
         self._body = body
+        self._links = links
         self._settings = settings
         self._new_meter = new_meter
 
@@ -102,7 +106,7 @@ class ChatDesk:
         slots = self._catalog.registry.slots(job.model)
         meter = self._new_meter(job.model)
         # Reading begins before the job is in the queue, so that nothing live is missed.
-        with self._relay.read(job.id, job.model, observe=meter.saw) as reader:
+        with self._relay.read(job.id, job.model, grace_ms=grace_ms, observe=meter.saw) as reader:
             place, limits = await self._gate.admit(
                 job,
                 limits=self._limits.of_user(job.user_id, self._client_address.of(request)),
@@ -110,9 +114,11 @@ class ChatDesk:
                 slots=slots,
                 queue_timeout_ms=queue_timeout_ms,
                 unattended_ms=LEASE_MS,
+                grace_ms=grace_ms,
             )
             reader.told_position = place.position
-            reader.begin_with(queued_notice(job.id, place, slots=slots))
+            reader.stream_url = self._links.to(job.id, user_id=job.user_id)
+            reader.begin_with(queued_notice(reader, place, slots=slots))
             try:
                 yield Submission(job, reader, limits)
             finally:

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.database.tables import jobs
@@ -46,6 +46,12 @@ _INSERT = text(
     ON CONFLICT (id) DO NOTHING
     """  # noqa: S608  names of our own columns
 )
+
+
+async def find_owner(connection: AsyncConnection, job_id: str) -> str | None:
+    """Return whose a job was; None: no job of this id has ended here."""
+    owner = (await connection.execute(select(jobs.c.user_id).where(jobs.c.id == job_id))).scalar_one_or_none()
+    return None if owner is None else str(owner)
 
 
 async def record_finished(connection: AsyncConnection, rows: Sequence[FinishedJob]) -> None:

@@ -1,8 +1,9 @@
 -- Admits a job or refuses it; a refusal writes nothing. Runs after gcra.lua.
--- KEYS 1 waiting, 2 fair, 3 pace, 4 job, 5 payload, 6 deadlines, 7 attended, 8… one per rate limit
+-- KEYS 1 waiting, 2 fair, 3 pace, 4 job, 5 payload, 6 deadlines, 7 attended, 8 readers, 9… one per rate limit
 -- ARGV 1 job id, 2 user id, 3 model, 4 most that may wait, 5 cost, 6 queue timeout ms, 7 run timeout ms,
---      8 time to live ms, 9 cancelled when unattended for ms (0: never), 10 channel of the relaying gateway,
---      11 payload, 12 wake channel, 13 request id, 14… three per rate limit (see gcra.lua)
+--      8 time to live ms, 9 ms for which a reader is believed in (0: none is needed), 10 channel of the relaying gateway,
+--      11 payload, 12 wake channel, 13 request id, 14 ms for which it goes on without readers,
+--      15… three per rate limit (see gcra.lua)
 -- Returns {'limited', index of the limit, retry after µs, {remaining, µs until whole, … per limit}}
 --      or {'full', depth, service ms}, or {'admitted', position, service ms, {remaining, µs until whole, … per limit}}
 local job_id, user_id, model = ARGV[1], ARGV[2], ARGV[3]
@@ -10,8 +11,8 @@ local time = redis.call('TIME')
 local now_us = time[1] * 1000000 + time[2]
 local now = math.floor(now_us / 1000)
 
-local limits = (#KEYS - 7)
-local verdict = gcra_check(KEYS, 8, ARGV, 14, limits, now_us)
+local limits = (#KEYS - 8)
+local verdict = gcra_check(KEYS, 9, ARGV, 15, limits, now_us)
 if not verdict.allowed then
   return {'limited', verdict.index, verdict.retry_after_us, verdict.states}
 end
@@ -22,7 +23,7 @@ if depth >= tonumber(ARGV[4]) then
   return {'full', depth, service_ms}
 end
 
-gcra_spend(KEYS, 8, verdict, now_us)
+gcra_spend(KEYS, 9, verdict, now_us)
 
 -- Start-time fair queueing (Goyal, Vin, Cheng 1996): a job starts when its user's previous one ends in virtual time,
 -- but not before the virtual time now, so that nobody saves up turns by staying away.
@@ -38,7 +39,10 @@ redis.call('PEXPIRE', KEYS[4], ARGV[8])
 redis.call('SET', KEYS[5], ARGV[11], 'PX', ARGV[8])
 redis.call('ZADD', KEYS[6], string.format('%.0f', now + tonumber(ARGV[6])), job_id)
 if tonumber(ARGV[9]) > 0 then
-  redis.call('ZADD', KEYS[7], string.format('%.0f', now + tonumber(ARGV[9])), job_id)
+  local read_until = now + tonumber(ARGV[9])
+  redis.call('ZADD', KEYS[7], string.format('%.0f', read_until + tonumber(ARGV[14])), job_id)
+  redis.call('ZADD', KEYS[8], string.format('%.0f', read_until), ARGV[10])
+  redis.call('PEXPIRE', KEYS[8], ARGV[9] + 1000)
 end
 redis.call('PUBLISH', ARGV[12], job_id)
 return {'admitted', redis.call('ZRANK', KEYS[1], job_id) + 1, service_ms, verdict.states}

@@ -21,7 +21,7 @@ end
 
 -- Ends a job with an error, unless its log has its end already, and takes it off every list. Takes a table:
 --   id, epoch, channel, request_id          of the job
---   hash, log, payload                      its keys
+--   hash, log, payload, readers             its keys
 --   lists                                   the sorted sets that it may be in
 --   status                                  what it ends as
 --   event                                   kind and payload, with the request id left open as %s
@@ -42,7 +42,7 @@ local function end_job(job)
   for _, list in ipairs(job.lists) do
     redis.call('ZREM', list, job.id)
   end
-  redis.call('UNLINK', job.payload)
+  redis.call('UNLINK', job.payload, job.readers)
   redis.call('HSET', job.hash, 'status', status, 'epoch', epoch)
   redis.call('PEXPIRE', job.hash, job.retention_ms)
   redis.call('PEXPIRE', job.log, job.retention_ms)

@@ -1,12 +1,12 @@
 -- Ends a job that its owner has brought to an end; its terminal event is already in the log.
--- KEYS 1 job, 2 running, 3 payload, 4 log, 5 pace, 6 attended, 7 deadlines
+-- KEYS 1 job, 2 running, 3 payload, 4 log, 5 pace, 6 attended, 7 deadlines, 8 readers
 -- ARGV 1 id, 2 epoch, 3 status, 4 retention ms, 5 service ms (0: not representative)
 -- Returns 1, or 0 when the job has another owner or is gone: then nothing is changed
 if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[2] then return 0 end
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('ZREM', KEYS[6], ARGV[1])
 redis.call('ZREM', KEYS[7], ARGV[1])
-redis.call('UNLINK', KEYS[3])
+redis.call('UNLINK', KEYS[3], KEYS[8])
 redis.call('HSET', KEYS[1], 'status', ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 redis.call('PEXPIRE', KEYS[4], ARGV[4])

@@ -1,6 +1,6 @@
 -- Stops a job: one that no live worker holds ends here and now, one that runs is ended by its worker. Runs after
 -- end_job.lua.
--- KEYS 1 job, 2 log, 3 payload, 4 deadlines, 5 attended
+-- KEYS 1 job, 2 log, 3 payload, 4 deadlines, 5 attended, 6 readers
 -- ARGV 1 id, 2 user id (empty: whoever's), 3 code, 4 status it ends with, 5 terminal event (kind + payload, with the
 --      request id left open as %s), 6 retention ms, 7 waiting prefix, 8 delayed prefix, 9 running prefix,
 --      10 control channel prefix
@@ -29,7 +29,7 @@ end
 
 return {model, end_job({
   id = id, epoch = state[4], channel = state[5], request_id = state[7],
-  hash = KEYS[1], log = KEYS[2], payload = KEYS[3],
+  hash = KEYS[1], log = KEYS[2], payload = KEYS[3], readers = KEYS[6],
   lists = {KEYS[4], KEYS[5], waiting, delayed, running},
   status = ARGV[4], event = ARGV[5], retention_ms = ARGV[6], now = now,
 })}

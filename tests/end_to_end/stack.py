@@ -21,7 +21,7 @@ from shared.database.engine import Database
 from shared.database.engine import connect as connect_database
 from shared.database.tables import jobs
 from shared.redis_client import connect
-from shared.redis_keys import ATTENDED, DEADLINES, DELAYED, RUNNING, WAITING
+from shared.redis_keys import ATTENDED, DEADLINES, DELAYED, READERS, RUNNING, WAITING
 from tests.end_to_end.client import CANARY, HANG_S, Account, Client
 from tests.key_leaks import immortal_keys
 from tests.ollama_double import Answer, Generation, OllamaDouble
@@ -169,6 +169,14 @@ class Stack:
                 return response.json() == wanted
 
             await wait_until(listed, description=f"the models are {wanted}")
+
+    async def until_left(self, job_id: str, *, readers: int) -> None:
+        """Wait until only so many gateways have readers of a job."""
+
+        async def left() -> bool:
+            return await self.redis.zcard(READERS + job_id) == readers
+
+        await wait_until(left, description=f"job {job_id} is read at {readers} gateways")
 
     async def until_recorded(self, job_id: str) -> None:
         """Wait until a job has its row in PostgreSQL."""

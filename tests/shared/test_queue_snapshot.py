@@ -33,6 +33,7 @@ async def enqueue(queue: JobQueue, admitted: Job) -> None:
         max_depth=100,
         queue_timeout_ms=60_000,
         unattended_ms=0,
+        grace_ms=0,
         retention_ms=60_000,
     )
 

@@ -7,7 +7,7 @@ from shared.errors import JobCancelledError
 from shared.ids import new_id
 from shared.job_queue import JobQueue
 from shared.jobs import JobStatus
-from tests.jobs import RETENTION_MS, admit
+from tests.jobs import CHANNEL, RETENTION_MS, admit
 from tests.waiting import wait_until
 
 
@@ -33,11 +33,41 @@ async def test_a_job_is_unattended_when_nobody_has_attended_to_it_in_time(queue:
 async def test_attending_puts_the_cancellation_off_and_leaving_brings_it_near(queue: JobQueue) -> None:
     job = await admit(queue, unattended_ms=1)
 
-    await queue.attend([job.id], for_ms=60_000)
+    await queue.attend([job.id], gateway=CHANNEL, for_ms=60_000, grace_ms=0)
     assert await queue.unattended() == []
 
-    await queue.attend([job.id], for_ms=0)
+    await queue.attend([job.id], gateway=CHANNEL, for_ms=0, grace_ms=0)
     assert await queue.unattended() == [job.id]
+
+
+async def test_a_reader_that_leaves_does_not_take_the_job_from_one_at_another_gateway(queue: JobQueue) -> None:
+    job = await admit(queue, unattended_ms=60_000)  # and read at CHANNEL from then on
+    await queue.attend([job.id], gateway="elsewhere", for_ms=60_000, grace_ms=0)
+
+    await queue.attend([job.id], gateway="elsewhere", for_ms=0, grace_ms=0)
+    assert await queue.unattended() == []
+
+    await queue.attend([job.id], gateway=CHANNEL, for_ms=0, grace_ms=0)
+    assert await queue.unattended() == [job.id]
+
+
+async def test_a_gateway_that_says_nothing_more_is_given_up(queue: JobQueue) -> None:
+    job = await admit(queue, unattended_ms=1)
+    await queue.attend([job.id], gateway="elsewhere", for_ms=60_000, grace_ms=0)
+
+    await queue.attend([job.id], gateway="elsewhere", for_ms=0, grace_ms=0)
+
+    assert await wait_until(queue.unattended, description="the lease has ended") == [job.id]
+
+
+async def test_without_readers_a_job_goes_on_for_its_grace(queue: JobQueue) -> None:
+    job = await admit(queue, unattended_ms=60_000)
+
+    await queue.attend([job.id], gateway=CHANNEL, for_ms=0, grace_ms=60_000)
+    assert await queue.unattended() == []
+
+    await queue.attend([job.id], gateway=CHANNEL, for_ms=0, grace_ms=20)
+    assert await wait_until(queue.unattended, description="the grace has passed") == [job.id]
 
 
 async def test_attending_to_jobs_that_run_on_or_are_gone_changes_nothing(queue: JobQueue, redis: Redis) -> None:
@@ -46,7 +76,9 @@ async def test_attending_to_jobs_that_run_on_or_are_gone_changes_nothing(queue: 
     await cancel(queue, ended.id)
     durable = await admit(queue)
 
-    await queue.attend([ended.id, durable.id, new_id()], for_ms=0)
+    for job_id in (ended.id, durable.id, new_id()):
+        await queue.attend([job_id], gateway=CHANNEL, for_ms=60_000, grace_ms=0)
+        await queue.attend([job_id], gateway=CHANNEL, for_ms=0, grace_ms=0)
 
     assert await redis.exists(redis_keys.ATTENDED) == 0
 
