@@ -204,7 +204,7 @@ class JobTimedOutError(JobError):
 
 
 class WorkerLostError(JobError):
-    """The worker died in the middle of the answer."""
+    """The job was tried as often as it may be, and each time its worker was lost."""
 
     code = "worker_lost"
 

@@ -8,7 +8,7 @@ the log is one or more events joined by newlines, each as kind byte + payload.
 import re
 from enum import Enum
 from json.encoder import encode_basestring_ascii
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -20,6 +20,7 @@ class EventKind(bytes, Enum):
     """What an event says; the value is the byte that stands for it in the log."""
 
     STARTED = b"s"  # a worker took the job
+    RESUMED = b"r"  # another worker took over a job of whose answer a part had been sent
     CHUNK = b"c"  # a piece of the answer
     DONE = b"d"  # the last piece, with reason, usage and timings; terminal
     ERROR = b"e"  # the job ended without a whole answer; terminal
@@ -54,6 +55,13 @@ class Started(Struct, frozen=True):
     job_id: str
     worker: str
     attempt: int  # 1 + the attempts that failed
+
+
+class Resumed(Struct, frozen=True):
+    """Another worker took over in the middle of the answer."""
+
+    attempt: int  # as in Started
+    mode: Literal["continued", "restarted"]  # the text goes on, or the text so far is to be dropped
 
 
 class Usage(Struct, frozen=True):

@@ -14,7 +14,7 @@ from shared.errors import (
     UpstreamInterruptedError,
     WorkerLostError,
 )
-from shared.events import Chunk, Embedded, ErrorBody, EventKind, Started, Timings, Usage, encode_payload
+from shared.events import Chunk, Embedded, ErrorBody, EventKind, Resumed, Started, Timings, Usage, encode_payload
 from shared.job_queue import Claim
 from shared.jobs import JobKind, JobStatus
 from shared.token_log import FencedError
@@ -23,6 +23,7 @@ from worker.ollama import Deadlines, Ollama, deadlines_for
 from worker.ollama_replies import Reply, bounded
 from worker.settings import OllamaSettings
 
+_IN_THE_MIDDLE = (EventKind.CHUNK.value, EventKind.RESUMED.value)  # how the log of a job ends whose answer had begun
 MAX_FAILURES = 3  # a job that has cost so many workers their life or their answer is not tried again
 
 _log = logging.getLogger(__name__)
@@ -47,8 +48,8 @@ async def generate_reply(author: Author, job: JobInHand) -> JobStatus | None:
     """Answer one job: exactly one terminal event has been appended to the log when this returns a status.
 
     Returns:
-        The status the job has ended with; None when it has not: another worker owns it, or this one stops and nothing
-        has been sent yet, so that it can be put back.
+        The status the job has ended with; None when it has not: another worker owns it, or this one stops, so that it
+        is to be put back.
 
     """
     try:
@@ -68,8 +69,8 @@ async def _write_reply(author: Author, job: JobInHand) -> JobStatus:
             _refuse_to_go_on(job.claim)
             await _ask(author, job)
     except JobInterruptedError:
-        if job.sent_text:
-            return job.end_with(WorkerLostError("The worker stopped in the middle of the answer."))
+        if job.log.has_ended:
+            return JobStatus.COMPLETED
         raise
     except (JobError, ModelNotFoundError) as error:
         return job.end_with(error)
@@ -97,22 +98,24 @@ def _recall_end(job: JobInHand) -> JobStatus | None:
 
 
 def _refuse_to_go_on(claim: Claim) -> None:
-    """See whether an earlier owner has left something that cannot be gone on from.
+    """See whether the job was tried too often: perhaps it is what its workers die of.
 
     Raises:
-        WorkerLostError: A part of the answer is in the log, or the job was tried too often.
+        WorkerLostError: It was.
 
     """
-    if claim.last_event == EventKind.CHUNK.value:
-        raise WorkerLostError("The worker was lost in the middle of the answer.")
     if claim.failures >= MAX_FAILURES:
         raise WorkerLostError(f"The job was tried {MAX_FAILURES} times, and each time its worker was lost.")
 
 
 async def _ask(author: Author, job: JobInHand) -> None:
     claim = job.claim
-    started = Started(job_id=claim.job.id, worker=author.worker_name, attempt=claim.failures + 1)
-    job.log.append(EventKind.STARTED.value, encode_payload(started))
+    if claim.last_event in _IN_THE_MIDDLE:
+        resumed = Resumed(attempt=claim.failures + 1, mode="restarted")
+        job.log.append(EventKind.RESUMED.value, encode_payload(resumed))
+    else:
+        started = Started(job_id=claim.job.id, worker=author.worker_name, attempt=claim.failures + 1)
+        job.log.append(EventKind.STARTED.value, encode_payload(started))
     if claim.job.kind is JobKind.EMBED:
         await _embed(author, job)
     else:

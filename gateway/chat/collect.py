@@ -10,9 +10,10 @@ from msgspec import Struct
 
 from gateway.relay import Reader
 from shared.errors import JobCancelledError
-from shared.events import ErrorBody, EventKind
+from shared.events import ErrorBody, EventKind, Resumed
 
 _errors = msgspec.json.Decoder(ErrorBody)
+_resumptions = msgspec.json.Decoder(Resumed)
 
 
 class Answer(Struct, frozen=True):
@@ -35,9 +36,15 @@ async def collect(reader: Reader, receive: Receive) -> Answer:
             for _, kind, payload in events:
                 if kind in (EventKind.CHUNK.value, EventKind.DONE.value):
                     chunks.append(payload)
+                elif kind == EventKind.RESUMED.value:
+                    chunks = _after_takeover(chunks, payload)
                 elif kind == EventKind.ERROR.value:
                     return Answer(payload, _errors.decode(payload).error.code)
     return Answer(b"[" + b",".join(chunks) + b"]", None)
+
+
+def _after_takeover(chunks: list[bytes], payload: bytes) -> list[bytes]:
+    return [] if _resumptions.decode(payload).mode == "restarted" else chunks
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ RETRY = b"retry: 1000\n\n"
 _NAMES = {
     EventKind.QUEUED.value: b"queued",
     EventKind.STARTED.value: b"started",
+    EventKind.RESUMED.value: b"resumed",
     EventKind.CHUNK.value: b"chunk",
     EventKind.DONE.value: b"chunk",
     EventKind.ERROR.value: b"error",

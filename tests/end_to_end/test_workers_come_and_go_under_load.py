@@ -67,24 +67,30 @@ async def test_a_worker_that_is_stopped_finishes_what_it_has(stack: Stack) -> No
     ids=["stopped without time to finish", "killed"],
 )
 async def test_what_a_lost_worker_had(stack: Stack, end: signal.Signals, attempts: list[int]) -> None:
-    """A job of which nothing was sent is done by another worker; half an answer ends as an error."""
-    _, lost = await add_pair(stack, Answer(("Once", Hang())), Answer((Hang(),)), worker_drain_secs=0)
+    """Another worker does it: silently when nothing was sent, otherwise the client is told to drop what it has."""
+    answers = (Answer(("Once", Hang())), Answer((Hang(),)), Answer(("Half", Hang())))
+    double, lost = await add_pair(stack, *answers, worker_drain_secs=0)
     client = await stack.client()
 
     async with client.stream(NOVEL) as half_told, client.stream(NOVEL) as untold:
         await half_told.until("chunk")
         await untold.until("started")
+        whole = asyncio.create_task(client.chat(NOVEL))
+        await double.until(lambda state: len(state.generations) == len(answers), "the worker has three jobs")
         await add_pair(stack, Answer(("upon a time",)))
         lost.send(end)
-        await asyncio.gather(half_told.rest(), untold.rest())
+        await asyncio.gather(half_told.rest(), untold.rest(), whole)
     assert await lost.wait() == (0 if end is signal.SIGTERM else -end)
 
     assert [event.json["attempt"] for event in of_type("started", untold)] == attempts
     assert [event.id for event in untold.events if event.id] == ["1", "2", "3", "4"]
     assert untold.text == "upon a time"
-    assert half_told.text == "Once"
-    assert half_told.events[-1].json["error"]["code"] == "worker_lost"
-    assert [event.id for event in half_told.events if event.id] == ["1", "2", "3"]
+    (resumed,) = of_type("resumed", half_told)
+    assert resumed.json == {"attempt": attempts[-1], "mode": "restarted"}
+    assert [event.id for event in half_told.events if event.id] == ["1", "2", "3", "4", "5"]
+    after = half_told.events[half_told.events.index(resumed) + 1 :]
+    assert "".join(event.json["content"] for event in after) == "upon a time"
+    assert [chunk["content"] for chunk in whole.result().json()] == ["upon a time", ""]
 
 
 async def test_an_idle_worker_is_killed(stack: Stack) -> None:

@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from shared.errors import JobError
-from shared.events import Chunk, Embedded, ErrorBody, Event, EventKind, Started, Timings, Usage, encode_payload
+from shared.events import Chunk, Embedded, ErrorBody, Event, EventKind, Resumed, Started, Timings, Usage, encode_payload
 from shared.job_queue import Claim, JobQueue
 from shared.jobs import JobStatus
 from shared.token_log import TokenLogWriter
@@ -24,6 +24,7 @@ from worker.settings import OllamaSettings
 REQUEST = msgspec.json.encode({"model": MODEL, "messages": [{"role": "user", "content": "Hi"}], "stream": True})
 STARTED = (EventKind.STARTED, b"{}")
 CHUNK = (EventKind.CHUNK, b"{}")
+RESUMED = (EventKind.RESUMED, b"{}")
 USAGE = Usage(prompt_tokens=3, completion_tokens=5)
 TIMINGS = Timings(queue_ms=1, load_ms=2, first_token_ms=7, total_ms=9)
 LAST_CHUNK = Chunk(model=MODEL, content="", done=True, done_reason="stop", usage=USAGE, timings=TIMINGS)
@@ -207,15 +208,15 @@ class TestStopping:
         assert await reply is None
         assert await desk.kinds(job) == b"s"
 
-    async def test_ends_a_job_of_which_something_was_sent(
+    async def test_hands_over_a_job_of_which_something_was_sent(
         self, desk: Desk, author: Author, double: OllamaDouble
     ) -> None:
         job, reply = await self.begun(desk, author, double, "Hel")
 
         job.stop(INTERRUPTED)
 
-        assert await reply == JobStatus.FAILED
-        assert await desk.error(job) == "worker_lost"
+        assert await reply is None
+        assert await desk.kinds(job) == b"sc"
 
     async def test_writes_nothing_more_to_a_job_that_another_worker_has(
         self, desk: Desk, author: Author, double: OllamaDouble
@@ -242,10 +243,28 @@ class TestAnotherAttempt:
         assert [event.seq for event in events] == [1, 2, 3, 4]
         assert msgspec.json.decode(events[1].payload, type=Started).attempt == 2
 
-    async def test_ends_a_job_of_which_something_was_sent(
+    @pytest.mark.parametrize(
+        "before",
+        [(STARTED, CHUNK), (STARTED, CHUNK, RESUMED)],
+        ids=["by the first owner", "and the second one was lost"],
+    )
+    async def test_restarts_the_answer_when_something_of_it_was_sent(
+        self, desk: Desk, author: Author, double: OllamaDouble, before: tuple[tuple[EventKind, bytes], ...]
+    ) -> None:
+        double.script(MODEL, Answer(("Hello",)))
+        job = await desk.take_after(*before, failures=1)
+
+        assert await generate_reply(author, job) == JobStatus.COMPLETED
+
+        resumed, chunk, done = (await desk.events(job))[len(before) :]
+        assert (resumed.kind, resumed.seq) == (EventKind.RESUMED.value, len(before) + 1)
+        assert msgspec.json.decode(resumed.payload, type=Resumed) == Resumed(attempt=2, mode="restarted")
+        assert [chunk.kind, done.kind] == [b"c", b"d"]
+
+    async def test_is_not_made_when_three_have_cost_their_workers_their_lives(
         self, desk: Desk, author: Author, double: OllamaDouble
     ) -> None:
-        job = await desk.take_after(STARTED, CHUNK)
+        job = await desk.take_after(STARTED, CHUNK, failures=3)
 
         assert await generate_reply(author, job) == JobStatus.FAILED
         assert await desk.error(job) == "worker_lost"
