@@ -12,6 +12,7 @@ import uvicorn
 
 from gateway import settings
 from gateway.app import create_app
+from gateway.draining import Draining
 from gateway.metrics.own_port import listen
 from gateway.settings import GatewaySettings
 from migrations.upgrade import MigrationError, upgrade
@@ -52,9 +53,11 @@ def _end(_: int, __: FrameType | None) -> NoReturn:
 
 def serve(own: GatewaySettings, metrics_listener: socket | None) -> None:
     """Run uvicorn in this process until it is told to stop."""
-    uvicorn.Server(
+    draining = Draining()
+    _DrainingServer(
+        draining,
         uvicorn.Config(
-            create_app(own, metrics_listener=metrics_listener),
+            create_app(own, metrics_listener=metrics_listener, draining=draining),
             host=own.server.app_host,
             port=own.server.app_port,
             loop="uvloop",
@@ -67,8 +70,20 @@ def serve(own: GatewaySettings, metrics_listener: socket | None) -> None:
             server_header=False,
             timeout_keep_alive=own.server.server_idle_timeout_secs,
             timeout_graceful_shutdown=own.server.gateway_drain_secs,
-        )
+        ),
     ).run()
+
+
+class _DrainingServer(uvicorn.Server):
+    """Says that it stops before it waits for its connections to end."""
+
+    def __init__(self, draining: Draining, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._draining = draining
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        self._draining.begin()
+        await super().shutdown(sockets)
 
 
 if __name__ == "__main__":

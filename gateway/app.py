@@ -10,6 +10,7 @@ from gateway.accounts.routes import account_routes
 from gateway.chat.routes import chat_routes, stream_routes
 from gateway.client_address import ClientAddress
 from gateway.dependencies import provide_fields
+from gateway.draining import Draining
 from gateway.error_responses import EXCEPTION_HANDLERS
 from gateway.health.routes import health_routes
 from gateway.lifespan import lifespan
@@ -25,17 +26,18 @@ from gateway.state import GatewayState
 from shared.clock import SystemClock
 
 
-def create_app(settings: GatewaySettings, *, metrics_listener: socket | None = None) -> ASGIApp:
+def create_app(settings: GatewaySettings, *, draining: Draining, metrics_listener: socket | None = None) -> ASGIApp:
     """Return the gateway as one ASGI application. Nothing is opened before its lifespan starts.
 
     Args:
         settings: What the process is told from outside.
+        draining: Begins when the process is told to stop.
         metrics_listener: Where metrics are served by themselves.
 
     """
     metrics = Metrics()
     logged = RequestLog(
-        create_routes(settings, metrics, metrics_listener),
+        create_routes(settings, metrics, draining, metrics_listener),
         metrics=metrics,
         client_address=ClientAddress(settings.server.trusted_proxy_ips),
         clock=SystemClock(),
@@ -43,7 +45,9 @@ def create_app(settings: GatewaySettings, *, metrics_listener: socket | None = N
     return ResponseHeaders(logged, request_id_header=settings.server.request_id_header)
 
 
-def create_routes(settings: GatewaySettings, metrics: Metrics, metrics_listener: socket | None = None) -> Litestar:
+def create_routes(
+    settings: GatewaySettings, metrics: Metrics, draining: Draining, metrics_listener: socket | None = None
+) -> Litestar:
     """Return what `create_app` wraps: routing, dependencies and error answers."""
     return Litestar(
         route_handlers=[
@@ -59,7 +63,9 @@ def create_routes(settings: GatewaySettings, metrics: Metrics, metrics_listener:
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=[lifespan],
         after_exception=[count_refusal],
-        state=State({"settings": settings, "metrics": metrics, "metrics_listener": metrics_listener}),
+        state=State(
+            {"settings": settings, "metrics": metrics, "draining": draining, "metrics_listener": metrics_listener}
+        ),
         openapi_config=None,  # schema.py writes the document
         logging_config=None,  # ours is set up once for all roles, and tracebacks are logged with the answer
         request_max_body_size=None,  # request_body.py bounds and reads bodies

@@ -33,6 +33,7 @@ from gateway.chat.schemas import ChatRequest
 from gateway.chat.stream_links import StreamLinks
 from gateway.chat.submit import ChatDesk
 from gateway.client_address import ClientAddress
+from gateway.draining import Draining
 from gateway.log_tail import LogTail
 from gateway.metrics.declared import Metrics
 from gateway.metrics.loop_lag import measure_loop_lag
@@ -55,7 +56,7 @@ from shared.subscription import Subscription
 
 @asynccontextmanager
 async def open_state(
-    settings: GatewaySettings, metrics: Metrics, metrics_listener: socket | None
+    settings: GatewaySettings, metrics: Metrics, draining: Draining, metrics_listener: socket | None
 ) -> AsyncGenerator[GatewayState]:
     """Yield the state of a gateway process; everything in it is closed at the end."""
     retention_ms = settings.streams.stream_retention_secs * 1000
@@ -72,6 +73,7 @@ async def open_state(
 
         queue = JobQueue(redis)
         relay = Relay(redis)
+        draining.when_begun(relay.part)
         catalog = ModelCatalog(redis, queue_without_workers=settings.queue.queue_without_workers)
         sweeper = Sweeper(queue, retention_ms=retention_ms)
         attendance = Attendance(queue, relay, sweeper)
@@ -186,7 +188,7 @@ async def running(*endless: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
 async def lifespan(app: Litestar) -> AsyncGenerator[None]:
     """Hold the state open while the application serves; handlers ask for its fields by name."""
     given = app.state
-    async with open_state(given.settings, given.metrics, given.metrics_listener) as state:
+    async with open_state(given.settings, given.metrics, given.draining, given.metrics_listener) as state:
         app.state.update(structs.asdict(state))
         collect_rarely()
         yield

@@ -46,6 +46,8 @@ class Reader:
         self.job_id = job_id
         self.model = model
         self.grace_ms = grace_ms  # how long the job goes on without readers
+        self.may_part = False  # whether the client can go on elsewhere: it has ids to resume from
+        self.has_parted = False
         self.stream_url = ""  # where the stream can be read again
         self.told_position = 0  # in the queue, as the reader was last told; 0: never
         self.seq = seq  # of the last event received, live or from the log
@@ -115,12 +117,18 @@ class Reader:
         self._behind = True
         self._wakeup.set()
 
+    def part(self) -> None:
+        """End the reader before the job's end, if its client can go on reading elsewhere."""
+        if self.may_part:
+            self.has_parted = True
+            self._wakeup.set()
+
     async def events(self) -> AsyncGenerator[list[Event]]:
-        """Yield what has arrived, in order, without gap or repetition; ends after the terminal event.
+        """Yield what has arrived, in order, without gap or repetition; ends after the terminal event, or by `part`.
 
         While Redis is away this waits, and goes on when it is back.
         """
-        while not (self.ended and not self._buffer):
+        while self._buffer or not (self.ended or self.has_parted):
             await self._wakeup.wait()
             self._wakeup.clear()
             if self._behind and not self._buffer:
@@ -239,6 +247,11 @@ class Relay:
         """Have every reader look into the log: publications may have been missed."""
         for reader in self.readers():
             reader.fall_behind()
+
+    def part(self) -> None:
+        """Send away all readers who can go on at another gateway: this one stops."""
+        for reader in self.readers():
+            reader.part()
 
     async def watch(self) -> None:
         """Look into the logs of readers that hear nothing, and keep their connections warm, until cancelled."""

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from shared.events import Event, EventKind
 
 RETRY = b"retry: 1000\n\n"
+RETRY_SOON = b"retry: 250\n\n"  # the gateway stops; another one goes on at once
 
 _NAMES = {
     EventKind.QUEUED.value: b"queued",

@@ -11,7 +11,7 @@ from litestar.response import Stream
 from gateway.admission.rate_limit_headers import rate_limit_headers
 from gateway.chat.cancel import Canceller
 from gateway.chat.collect import collect
-from gateway.chat.event_stream import RETRY, to_frames
+from gateway.chat.event_stream import RETRY, RETRY_SOON, to_frames
 from gateway.chat.reader_access import RequireReader
 from gateway.chat.resume import Resumption
 from gateway.chat.schemas import ChatRequest, JobAnswer
@@ -92,8 +92,11 @@ async def _frames(stack: AsyncExitStack, reader: Reader) -> AsyncGenerator[bytes
     async with stack:
         yield b""
         yield RETRY
+        reader.may_part = True
         async for events in reader.events():
             yield to_frames(events)
+        if not reader.ended:
+            yield RETRY_SOON
 
 
 @get(

@@ -1,6 +1,7 @@
 """A stream can be read again and further: from any gateway, by anybody who may, while it runs and when it has ended."""
 
 import asyncio
+import signal
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -186,6 +187,31 @@ async def test_keeps_the_job_alive_when_the_first_reader_has_gone(stack: Stack) 
             await second.rest()
 
     assert second.text == "".join(WORDS)
+
+
+async def test_at_another_gateway_when_the_first_one_is_stopped(stack: Stack) -> None:
+    """It sends streams away at once, and finishes what cannot go on elsewhere."""
+    gate = stack.gate()
+    model = stack.model(Answer((*WORDS[:5], Hang(gate), *WORDS[5:])))
+    stopped = await stack.add_gateway(disconnect_grace_secs=60)
+    client = await stack.client(gateway=stopped)
+    whole = asyncio.create_task(client.chat(model))
+    await stack.double.until(lambda _: len(stack.generations(model)) == 1, "the whole answer is asked for")
+
+    async with client.stream(model) as sent_away:
+        await sent_away.until("chunk")
+        stopped.send(signal.SIGTERM)
+        await sent_away.rest()
+    async with resumed(await stack.client(), sent_away.job_id, sent_away.events[-1].id) as rest:
+        stack.double.release(gate)
+        await rest.rest()
+
+    assert sent_away.parser.retry_ms == 250
+    assert sent_away.text + rest.text == "".join(WORDS)
+    ids = [int(event.id) for event in (*sent_away.events, *rest.events) if event.id]
+    assert ids == list(range(1, len(WORDS) + 3))
+    assert "".join(chunk["content"] for chunk in (await whole).json()) == "".join(WORDS)
+    assert await stopped.wait() == 0
 
 
 async def ended_job(stack: Stack) -> tuple[Client, str]:

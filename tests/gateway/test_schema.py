@@ -8,13 +8,14 @@ from msgspec import structs
 
 from gateway import settings
 from gateway.app import create_routes
+from gateway.draining import Draining
 from gateway.metrics.declared import Metrics
 from gateway.schema import describe_routes
 from gateway.state import GatewayState
 from tests.processes import ProcessStarter
 
 SETTINGS = settings.read({"JWT_SECRET": "0123456789abcdef0123456789abcdef"})
-APP = create_routes(SETTINGS, Metrics())
+APP = create_routes(SETTINGS, Metrics(), Draining())
 DOCUMENT = describe_routes(APP, SETTINGS)
 OPERATIONS = {
     f"{method.upper()} {path}": operation

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from gateway.app import create_routes
+from gateway.draining import Draining
 from gateway.metrics.declared import Metrics
 from gateway.settings import read
 from infra.local.program import StartFailedError
@@ -76,7 +77,7 @@ async def test_an_address_that_is_taken_stops_the_start_and_is_named(
     ids=["by default", "switched off", "on a port of its own"],
 )
 def test_the_path_is_there_when_it_should_be(variables: dict[str, str], *, served: bool) -> None:
-    app = create_routes(read(variables), Metrics())
+    app = create_routes(read(variables), Metrics(), Draining())
 
     assert ("/metrics" in {route.path for route in app.routes}) == served
 
