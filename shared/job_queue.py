@@ -124,6 +124,7 @@ class JobQueue:
         self._requeue = scripts.load(redis, "requeue")
         self._stop = scripts.load(redis, "end_job", "stop")
         self._due = scripts.load(redis, "due")
+        self._release = scripts.load(redis, "release")
         self._attend = scripts.load(redis, "attend")
 
     async def admit(
@@ -262,6 +263,16 @@ class JobQueue:
         ]
         arguments = [id_, claim.epoch, delay_ms, int(failed), redis_keys.wake_channel(model)]
         return bool(await self._requeue(keys, arguments))
+
+    async def release(self, worker_id: str, models: Sequence[str]) -> int:
+        """End the leases of a worker that is known to be dead, and wake others; each of its jobs has failed once more.
+
+        Returns:
+            How many jobs of these models it held.
+
+        """
+        keys = [redis_keys.WORKERS, *(redis_keys.RUNNING + model for model in models)]
+        return await self._release(keys, [worker_id, redis_keys.JOB, *map(redis_keys.wake_channel, models)])
 
     async def stop(
         self, job_id: str, *, error: JobError, status: JobStatus, retention_ms: int, user_id: str = ""

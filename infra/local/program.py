@@ -26,6 +26,10 @@ async def no_fault(_pid: int) -> None:
     """Know nothing that a program should do but run."""
 
 
+async def no_burial(_pid: int) -> None:
+    """Leave nothing behind that somebody would have to see to."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Program:
     """What there is to know about one process before it runs."""
@@ -52,6 +56,8 @@ class Program:
     """How long it may take until it answers."""
     stop_timeout_s: float = 10.0
     """How long it may take to end before it is killed."""
+    bury: Callable[[int], Awaitable[None]] = no_burial
+    """Called with its process id when it has ended by itself."""
     inherited: tuple[int, ...] = ()
     """File descriptors that it keeps open for as long as it lives."""
 

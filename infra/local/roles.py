@@ -1,12 +1,13 @@
 """The product's own processes as programs of the stack."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
 from infra.local.backends import Backends
+from infra.local.dead_worker import release_jobs
 from infra.local.probes import http_fault, worker_fault
-from infra.local.program import Fault, Program, no_fault
+from infra.local.program import Fault, Program, no_burial, no_fault
 from infra.local.settings import StackSettings
 from infra.local.state_directory import StateDirectory
 
@@ -41,6 +42,7 @@ class Roles:
             "worker",
             name=f"worker-{number}",
             fault=lambda pid: worker_fault(self.environment["REDIS_URL"], pid),
+            bury=lambda pid: release_jobs(self.environment["REDIS_URL"], pid),
             stop_timeout_s=self.settings.worker_drain_secs + _STOP_MARGIN_S,
         )
 
@@ -54,13 +56,22 @@ class Roles:
         )
         return replace(gateway, environment={**gateway.environment, "APP_PORT": str(port)})
 
-    def _program(self, module: str, *, name: str, fault: Fault = no_fault, stop_timeout_s: float = 10) -> Program:
+    def _program(
+        self,
+        module: str,
+        *,
+        name: str,
+        fault: Fault = no_fault,
+        bury: Callable[[int], Awaitable[None]] = no_burial,
+        stop_timeout_s: float = 10,
+    ) -> Program:
         return Program(
             name=name,
             argv=(sys.executable, "-m", module),
             environment=self.environment,
             log=self.state.log(name),
             fault=fault,
+            bury=bury,
             stop_timeout_s=stop_timeout_s,
         )
 

@@ -116,4 +116,5 @@ class KeptProgram:
 
 async def _end_of(running: RunningProgram) -> str:
     await running.wait()
+    await running.program.bury(running.pid)
     return running.obituary()
