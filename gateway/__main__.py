@@ -4,7 +4,18 @@ import asyncio
 import logging
 import signal
 import sys
-from socket import socket
+from errno import EACCES, EADDRINUSE
+from socket import (
+    AF_INET6,
+    AI_PASSIVE,
+    IPPROTO_IPV6,
+    IPV6_V6ONLY,
+    SO_REUSEADDR,
+    SOCK_STREAM,
+    SOL_SOCKET,
+    getaddrinfo,
+    socket,
+)
 from types import FrameType
 from typing import NoReturn
 
@@ -14,6 +25,7 @@ from gateway import settings
 from gateway.app import create_app
 from gateway.draining import Draining
 from gateway.metrics.own_port import listen
+from gateway.server_settings import ServerSettings
 from gateway.settings import GatewaySettings
 from migrations.upgrade import MigrationError, upgrade
 from shared import log
@@ -33,6 +45,7 @@ def main() -> int:
     try:
         own = settings.read(read_environment())
         log.configure(own.app, role="gateway")
+        listeners = _bind(own.server)
         metrics_listener = listen(own.metrics)
         if own.migrates_on_start:
             revision = asyncio.run(upgrade(own.database.database_url))
@@ -43,7 +56,7 @@ def main() -> int:
     except MigrationError as error:
         print(error, file=sys.stderr)  # noqa: T201  one line, whatever the log's form
         return EXIT_FAILED
-    serve(own, metrics_listener)
+    serve(own, listeners, metrics_listener)
     return 0
 
 
@@ -51,15 +64,42 @@ def _end(_: int, __: FrameType | None) -> NoReturn:
     sys.exit(0)
 
 
-def serve(own: GatewaySettings, metrics_listener: socket | None) -> None:
+def _bind(server: ServerSettings) -> list[socket]:
+    """Return sockets that nobody can connect to yet: uvicorn listens on them once it serves.
+
+    Raises:
+        SettingsError: The port is taken or not ours to take, or there is no such address here.
+
+    """
+    host, port = server.app_host, server.app_port
+    listeners: list[socket] = []
+    try:
+        for family, kind, protocol, _, address in getaddrinfo(host, port, type=SOCK_STREAM, flags=AI_PASSIVE):
+            listener = socket(family, kind, protocol)
+            listeners.append(listener)
+            listener.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
+            if family == AF_INET6:
+                listener.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, 1)  # `::` leaves the port of 0.0.0.0 alone
+            listener.bind(address)
+    except (OSError, UnicodeError) as error:
+        for listener in listeners:
+            listener.close()
+        fault = (getattr(error, "strerror", None) or str(error)).lower()
+        if getattr(error, "errno", None) in (EADDRINUSE, EACCES):
+            raise SettingsError(
+                f"APP_PORT={port}: cannot listen there on {host}, {fault}. Example: APP_PORT=8100"
+            ) from None
+        raise SettingsError(f"APP_HOST={host}: cannot listen there, {fault}. Example: APP_HOST=127.0.0.1") from None
+    return listeners
+
+
+def serve(own: GatewaySettings, listeners: list[socket], metrics_listener: socket | None) -> None:
     """Run uvicorn in this process until it is told to stop."""
     draining = Draining()
     _DrainingServer(
         draining,
         uvicorn.Config(
             create_app(own, metrics_listener=metrics_listener, draining=draining),
-            host=own.server.app_host,
-            port=own.server.app_port,
             loop="uvloop",
             http="httptools",
             ws="none",
@@ -71,7 +111,7 @@ def serve(own: GatewaySettings, metrics_listener: socket | None) -> None:
             timeout_keep_alive=own.server.server_idle_timeout_secs,
             timeout_graceful_shutdown=own.server.gateway_drain_secs,
         ),
-    ).run()
+    ).run(listeners)
 
 
 class _DrainingServer(uvicorn.Server):

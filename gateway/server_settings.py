@@ -17,6 +17,7 @@ class ServerSettings(Struct, frozen=True):
         str,
         Meta(
             pattern=r"^(https?://[^/\s]+(/[^\s]*)?)?$",
+            extra={"expected": "a URL that begins with http:// or https://"},
             description="Where clients reach the gateway; unset means http:// with host and port.",
             examples=["https://llm.example.org"],
         ),
@@ -25,6 +26,7 @@ class ServerSettings(Struct, frozen=True):
         str,
         Meta(
             pattern=r"^[A-Za-z0-9-]{1,64}$",
+            extra={"expected": "at most 64 letters, digits and hyphens"},
             description="Header that carries the request id, both ways.",
             examples=["X-Request-Id"],
         ),

@@ -13,9 +13,12 @@ from shared.settings import (
     AppSettings,
     DatabaseSettings,
     RedisSettings,
+    SettingsError,
     StreamSettings,
     load,
 )
+
+_EVERY_ADDRESS = {"0.0.0.0", "::"}  # noqa: S104  compared with, not listened on
 
 
 class GatewaySettings(Struct, frozen=True):
@@ -48,16 +51,28 @@ def read(environment: Mapping[str, str]) -> GatewaySettings:
     app = load(AppSettings, environment)
     database = load(DatabaseSettings, environment)
     asyncpg_url(database.database_url)
+    server = load(ServerSettings, environment).with_checked_networks()
+    metrics = load(MetricsSettings, environment)
+    _check_apart(server, metrics)
     accounts = load(AccountSettings, environment)
     accounts.check_secret(production=app.app_env == "production")
     return GatewaySettings(
         app=app,
-        server=load(ServerSettings, environment).with_checked_networks(),
+        server=server,
         accounts=accounts,
         redis=load(RedisSettings, environment),
         database=database,
         queue=load(QueueSettings, environment),
         limits=load(RateLimitSettings, environment),
-        metrics=load(MetricsSettings, environment),
+        metrics=metrics,
         streams=load(StreamSettings, environment),
     )
+
+
+def _check_apart(server: ServerSettings, metrics: MetricsSettings) -> None:
+    host, port = metrics.own_address or ("", 0)
+    if port == server.app_port and (host == server.app_host or _EVERY_ADDRESS & {host, server.app_host}):
+        raise SettingsError(
+            f"PROMETHEUS_BIND is wrong: APP_HOST and APP_PORT name port {port} too. "
+            "Example: PROMETHEUS_BIND=127.0.0.1:9090"
+        )

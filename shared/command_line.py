@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from typing import NoReturn
 
 ROLES = {
     "gateway": ("gateway",),
@@ -19,13 +20,18 @@ _MEANINGS = """roles:
 Every setting is an environment variable; env.sample lists them all."""
 
 
+class _OneLineParser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; the roles are {', '.join(ROLES)}. Example: deepersensor gateway\n")
+
+
 def main() -> None:
     """Start the role named by the first argument; what follows is passed on to it."""
-    parser = argparse.ArgumentParser(
-        prog="deepersensor", epilog=_MEANINGS, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("role", choices=ROLES, metavar="role")
+    parser = _OneLineParser(prog="deepersensor", epilog=_MEANINGS, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("role", nargs="?", metavar="role")
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
     given = parser.parse_args()
+    if given.role not in ROLES:
+        parser.error("no role is given" if given.role is None else f"there is no role {given.role}")
     module, *words = ROLES[given.role]
     os.execv(sys.executable, [sys.executable, "-m", module, *words, *given.arguments])  # noqa: S606  our own modules

@@ -1,13 +1,15 @@
 """Reads settings from the environment once and hands them out as frozen groups.
 
 A group is a frozen msgspec Struct; the variable's name is the field's name in upper case, its meaning, range and
-example stand in the field's `Meta`. `env.sample` is checked against the groups by a test.
+example stand in the field's `Meta`. There `extra` may have `expected`, a pattern in words, and `fault`, which is asked
+about a value and answers None or what is wrong with it. `env.sample` is checked against the groups by a test.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 import msgspec
 from dotenv import dotenv_values
@@ -19,6 +21,58 @@ Port = Annotated[int, Meta(ge=1, le=65_535)]
 Millis = Annotated[int, Meta(ge=1, le=86_400_000)]
 Seconds = Annotated[int, Meta(ge=0, le=31_536_000)]
 PositiveSeconds = Annotated[int, Meta(ge=1, le=31_536_000)]
+
+
+_HIGHEST_PORT = 65_535
+
+
+def redis_url_fault(url: str) -> str | None:
+    """Return None when redis-py can make sense of `url`, or what is wrong with it; never a part of it."""
+    parts = _split(url)
+    if parts is None or parts.scheme not in ("redis", "rediss", "unix"):
+        return "expected a URL that begins with redis://, rediss:// or unix://"
+    if parts.scheme == "unix":
+        return None if parts.path else "it names no socket"
+    databases = [parts.path.strip("/"), *parse_qs(parts.query).get("db", [])]
+    if not all(database == "" or (database.isascii() and database.isdigit()) for database in databases):
+        return "expected the number of a database after the last slash"
+    return _address_fault(parts)
+
+
+def http_url_fault(url: str) -> str | None:
+    """Return None when `url` is http:// or https:// with an address and no path, or what is wrong with it."""
+    parts = _split(url)
+    if parts is None or parts.scheme not in ("http", "https") or parts.path not in ("", "/"):
+        return "expected http:// or https:// with host and port, and no path"
+    return _address_fault(parts)
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        return None if any(map(str.isspace, url)) else urlsplit(url)
+    except ValueError:  # a bracket without its pair
+        return None
+
+
+def _address_fault(parts: SplitResult) -> str | None:
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if port == 0:
+        return f"its port is no whole number from 1 to {_HIGHEST_PORT}"
+    return None if parts.hostname else "it names no host"
+
+
+RedisUrl = Annotated[str, Meta(extra={"fault": redis_url_fault})]
+HttpUrl = Annotated[str, Meta(extra={"fault": http_url_fault})]
+DatabaseUrl = Annotated[
+    str,
+    Meta(
+        pattern=r"^(postgres|postgresql|postgresql\+asyncpg)://.+",
+        extra={"expected": "a URL that begins with postgresql://"},
+    ),
+]
 
 
 class SettingsError(Exception):
@@ -51,9 +105,8 @@ class RedisSettings(Struct, frozen=True):
     """Where Redis or Valkey is."""
 
     redis_url: Annotated[
-        str,
+        RedisUrl,
         Meta(
-            pattern=r"^(redis|rediss|unix)://.+",
             description="Redis 7 or Valkey 8, or later.",
             examples=["redis://127.0.0.1:6379/0"],
         ),
@@ -64,9 +117,8 @@ class DatabaseSettings(Struct, frozen=True):
     """Where PostgreSQL is."""
 
     database_url: Annotated[
-        str,
+        DatabaseUrl,
         Meta(
-            pattern=r"^(postgres|postgresql|postgresql\+asyncpg)://.+",
             description="PostgreSQL 15 or later.",
             examples=["postgresql://deepersensor:secret@127.0.0.1:5432/deepersensor"],
         ),
@@ -111,15 +163,48 @@ def load(group: type[Group], environment: Mapping[str, str]) -> Group:
             continue
         try:
             values[field.name] = msgspec.convert(text, field.type, strict=False)
-        except msgspec.ValidationError as error:
-            fault = str(error)[0].lower() + str(error)[1:]
-            raise SettingsError(f"{variable} is wrong: {fault}. Example: {_example(variable, field.type)}") from None
+        except msgspec.ValidationError:
+            fault = f"expected {_expected(field.type)}"
+        else:
+            fault = _own_fault(field.type, values[field.name])
+        if fault:
+            raise SettingsError(f"{variable} is wrong: {fault}. Example: {_example(variable, field.type)}")
     return group(**values)
 
 
-def _example(variable: str, annotation: Any) -> str:  # noqa: ANN401  a type form
+def _own_fault(annotation: Any, value: object) -> str | None:  # noqa: ANN401  a type form
+    for meta in _metas(annotation):
+        if meta.extra and "fault" in meta.extra and (fault := meta.extra["fault"](value)):
+            return fault
+    return None
+
+
+def _expected(annotation: Any) -> str:  # noqa: ANN401  a type form
+    """Return in words what values `annotation` takes."""
+    metas = list(_metas(annotation))
+    for meta in metas:
+        if meta.extra and "expected" in meta.extra:
+            return meta.extra["expected"]
+    kind = get_args(annotation)[0] if metas else annotation
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(map(str, get_args(kind)))
+    if kind is bool or bool in get_args(kind):
+        return "true or false"
+    if kind in (int, float):
+        lowest = next((meta.ge for meta in metas if meta.ge is not None), None)
+        highest = next((meta.le for meta in metas if meta.le is not None), None)
+        bounds = "" if lowest is None else f" from {lowest} to {highest}" if highest else f" of at least {lowest}"
+        return f"a {'whole ' if kind is int else ''}number{bounds}"
+    return "another text"
+
+
+def _metas(annotation: Any) -> Iterator[Meta]:  # noqa: ANN401  a type form
     if get_origin(annotation) is Annotated:
-        for meta in get_args(annotation)[1:]:
-            if isinstance(meta, Meta) and meta.examples:
-                return f"{variable}={meta.examples[0]}"
+        yield from (meta for meta in get_args(annotation)[1:] if isinstance(meta, Meta))
+
+
+def _example(variable: str, annotation: Any) -> str:  # noqa: ANN401  a type form
+    for meta in _metas(annotation):
+        if meta.examples:
+            return f"{variable}={meta.examples[0]}"
     return f"{variable}=…"

@@ -5,35 +5,28 @@ import sys
 import uvloop
 
 from shared import log
-from shared.settings import (
-    AppSettings,
-    DatabaseSettings,
-    RedisSettings,
-    SettingsError,
-    StreamSettings,
-    load,
-    read_environment,
-)
+from shared.settings import SettingsError, read_environment
+from worker import settings
 from worker.main import work
-from worker.settings import OllamaSettings, WorkerSettings
 
 
 def main() -> int:
     """Run until a signal; 2 is the exit code for a wrong setting."""
-    environment = read_environment()
     try:
-        log.configure(load(AppSettings, environment), role="worker")
-        run = work(
-            redis_settings=load(RedisSettings, environment),
-            database_settings=load(DatabaseSettings, environment),
-            streams=load(StreamSettings, environment),
-            ollama_settings=load(OllamaSettings, environment),
-            settings=load(WorkerSettings, environment),
-        )
+        own = settings.read(read_environment())
     except SettingsError as error:
         print(error, file=sys.stderr)  # noqa: T201  before there is a log
         return 2
-    uvloop.run(run)
+    log.configure(own.app, role="worker")
+    uvloop.run(
+        work(
+            redis_settings=own.redis,
+            database_settings=own.database,
+            streams=own.streams,
+            ollama_settings=own.ollama,
+            settings=own.worker,
+        )
+    )
     return 0
 
 

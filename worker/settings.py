@@ -1,10 +1,21 @@
 """What a worker can be told."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from shared.settings import Millis, Seconds
+from shared.database.engine import asyncpg_url
+from shared.settings import (
+    AppSettings,
+    DatabaseSettings,
+    HttpUrl,
+    Millis,
+    RedisSettings,
+    Seconds,
+    StreamSettings,
+    load,
+)
 
 
 class WorkerSettings(Struct, frozen=True):
@@ -26,8 +37,7 @@ class OllamaSettings(Struct, frozen=True):
     """Where Ollama is and how long it may take."""
 
     ollama_base_url: Annotated[
-        str,
-        Meta(pattern=r"^https?://[^/]+/?$", description="This worker's Ollama.", examples=["http://127.0.0.1:11434"]),
+        HttpUrl, Meta(description="This worker's Ollama.", examples=["http://127.0.0.1:11434"])
     ] = "http://127.0.0.1:11434"
     ollama_default_timeout_ms: Annotated[
         Millis, Meta(description="Longest silence of a running generation.", examples=["30000"])
@@ -38,3 +48,33 @@ class OllamaSettings(Struct, frozen=True):
     max_answer_bytes: Annotated[
         int, Meta(ge=1024, le=1 << 30, description="Longest answer kept in the log.", examples=["4194304"])
     ] = 4 * 1024 * 1024
+
+
+class Settings(Struct, frozen=True):
+    """All that a worker process is told from outside."""
+
+    app: AppSettings
+    redis: RedisSettings
+    database: DatabaseSettings
+    streams: StreamSettings
+    ollama: OllamaSettings
+    worker: WorkerSettings
+
+
+def read(environment: Mapping[str, str]) -> Settings:
+    """Fill every group from `environment`.
+
+    Raises:
+        SettingsError: A value is wrong.
+
+    """
+    database = load(DatabaseSettings, environment)
+    asyncpg_url(database.database_url)
+    return Settings(
+        app=load(AppSettings, environment),
+        redis=load(RedisSettings, environment),
+        database=database,
+        streams=load(StreamSettings, environment),
+        ollama=load(OllamaSettings, environment),
+        worker=load(WorkerSettings, environment),
+    )

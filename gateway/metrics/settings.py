@@ -17,6 +17,7 @@ class MetricsSettings(Struct, frozen=True):
         str,
         Meta(
             pattern=r"^((\[[0-9A-Fa-f:.]+\]|[^:\s\[\]]+):[0-9]{1,5})?$",
+            extra={"expected": "an address and a port"},
             description="Serve metrics on this address and port, and no longer beside the API.",
             examples=["127.0.0.1:9090"],
         ),

@@ -16,6 +16,9 @@ from infra.local.valkey import valkey
 from shared.settings import SettingsError
 
 _DATABASE = "deepersensor"
+_DATABASE_EXAMPLE = "DATABASE_URL=postgresql://deepersensor:secret@127.0.0.1:5432/deepersensor"
+_REDIS_EXAMPLE = "REDIS_URL=redis://127.0.0.1:6379/0"
+_OLLAMA_EXAMPLE = "OLLAMA_BASE_URL=http://127.0.0.1:11434"
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,10 @@ async def _database(settings: StackSettings, state: StateDirectory) -> tuple[lis
         )
         return [replace(server, inherited=(state.lock,))], url
     if fault := await postgresql_fault(settings.database_url):
-        raise SettingsError(f"DATABASE_URL names no PostgreSQL that lets us in: {fault}. Leave it unset to start one.")
+        raise SettingsError(
+            f"DATABASE_URL names no PostgreSQL that lets us in: {fault}. "
+            f"Leave it unset to start one. Example: {_DATABASE_EXAMPLE}"
+        )
     return [], settings.database_url
 
 
@@ -72,7 +78,9 @@ async def _redis(settings: StackSettings, state: StateDirectory) -> tuple[list[P
         )
         return [replace(server, inherited=(state.lock,))], url
     if fault := await redis_fault(settings.redis_url):
-        raise SettingsError(f"REDIS_URL names no Redis that lets us in: {fault}. Leave it unset to start one.")
+        raise SettingsError(
+            f"REDIS_URL names no Redis that lets us in: {fault}. Leave it unset to start one. Example: {_REDIS_EXAMPLE}"
+        )
     return [], settings.redis_url
 
 
@@ -84,7 +92,10 @@ async def _models(
     if fault is None:
         return [], ollama, f"Ollama at {ollama}"
     if settings.app_env == "production":
-        raise SettingsError(f"OLLAMA_BASE_URL names no Ollama: {fault}. The demo model is not for APP_ENV=production.")
+        raise SettingsError(
+            f"OLLAMA_BASE_URL names no Ollama: {fault}. "
+            f"The demo model is not for APP_ENV=production. Example: {_OLLAMA_EXAMPLE}"
+        )
     port = free_port()
     demo = f"http://127.0.0.1:{port}"
     program = Program(

@@ -18,6 +18,8 @@ def listen_fault(host: str, port: int) -> str | None:
             probe.bind((host, port))
         except OSError as error:
             return (error.strerror or str(error)).lower()
+        except UnicodeError:  # a name that cannot be one, with two dots in a row for example
+            return "it is no name of a host"
     return None
 
 

@@ -52,4 +52,4 @@ async def worker_fault(redis_url: str, pid: int) -> str | None:
 
 
 def _in_words(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return " ".join(str(error).split()).rstrip(". ") or type(error).__name__

@@ -9,6 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from signal import Signals
+from typing import Any
+
+import msgspec
 
 from infra.local.errors import StartFailedError
 from infra.local.leash import die_with_parent
@@ -172,4 +175,29 @@ def _last_line(log: Path) -> str:
     with log.open("rb") as text:
         text.seek(max(0, log.stat().st_size - _LOG_TAIL_BYTES))
         lines = text.read().decode(errors="replace").split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+    said = [_Line.of(line.strip()) for line in lines if line.strip()]
+    last = [*said, *(line for line in said if line.is_grave)][-1:]
+    # Plain words come last only when the log is beyond use: what an interpreter says as it dies.
+    if said and not said[-1].is_json:
+        last = said[-1:]
+    return last[0].words if last else "it said nothing"
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line of a log, in words for a person."""
+
+    words: str
+    is_json: bool = False
+    is_grave: bool = False
+
+    @classmethod
+    def of(cls, text: str) -> "_Line":
+        try:
+            entry = msgspec.json.decode(text, type=dict[str, Any])
+            event = str(entry["event"])
+        except (msgspec.DecodeError, KeyError):  # not one of ours
+            return cls(text)
+        causes = [str(entry[name]).strip().splitlines()[-1:] for name in ("error", "exception") if entry.get(name)]
+        words = ": ".join([event, *(line for lines in causes for line in lines)])
+        return cls(words, is_json=True, is_grave=entry.get("level") in ("WARNING", "ERROR", "CRITICAL"))

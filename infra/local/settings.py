@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from shared.settings import Port, Seconds
+from shared.settings import DatabaseUrl, HttpUrl, Port, RedisUrl, Seconds
 
 Several = Annotated[int, Meta(ge=1, le=64)]
 
@@ -28,29 +28,29 @@ class StackSettings(Struct, frozen=True):
         str, Meta(min_length=1, description="Holds data, secrets and logs of the stack.", examples=[".state"])
     ] = ".state"
     database_url: Annotated[
-        str,
+        DatabaseUrl,
         Meta(
-            pattern=r"^$|^(postgres|postgresql|postgresql\+asyncpg)://.+",
             description="PostgreSQL to use; unset starts one.",
             examples=["postgresql://deepersensor:secret@127.0.0.1:5432/deepersensor"],
         ),
     ] = ""
     redis_url: Annotated[
-        str,
+        RedisUrl,
         Meta(
-            pattern=r"^$|^(redis|rediss|unix)://.+",
             description="Redis or Valkey to use; unset starts one.",
             examples=["redis://127.0.0.1:6379/0"],
         ),
     ] = ""
     ollama_base_url: Annotated[
-        str,
+        HttpUrl,
         Meta(
-            pattern=r"^https?://[^/]+/?$",
             description="Ollama to use; where none answers the demo model starts.",
             examples=["http://127.0.0.1:11434"],
         ),
     ] = "http://127.0.0.1:11434"
+    schema_enabled: Annotated[bool, Meta(description="Whether /schema/openapi.json is served.", examples=["true"])] = (
+        True
+    )
     gateway_drain_secs: Annotated[
         Seconds, Meta(description="Requests may take this long to end after Ctrl-C.", examples=["5"])
     ] = 5

@@ -10,9 +10,12 @@ from pathlib import Path
 
 from infra.local.errors import InUseError
 from infra.local.secret_file import write_secret
+from shared.settings import SettingsError
 
 ACCOUNT = "demo_account"  # file of the account that the stack makes for itself
 _ADDRESS = "address"
+_EXAMPLE = "Example: STATE_DIR=.state"
+_UNQUOTABLE = set("\"'\\")  # in the configuration of Valkey and of PostgreSQL
 _SECRET_BYTES = 32
 _LAST_RUN_MAY_TAKE_S = 15.0  # until PostgreSQL has gone after its supervisor was killed
 _RETRY_S = 0.1
@@ -55,15 +58,11 @@ def claim(path: Path) -> Generator[StateDirectory]:
     Blocks while processes of a killed run are still ending.
 
     Raises:
+        SettingsError: There can be no such directory, or its name cannot be written into a configuration file.
         InUseError: A stack runs there, leftovers of one do not end, or it belongs to another user.
 
     """
-    # Root's PostgreSQL runs as another user who must pass through, and can do no more than that.
-    path.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
-    path = path.resolve()
-    if path.stat().st_uid != os.geteuid():
-        raise InUseError(f"STATE_DIR {path} belongs to another user. Example: STATE_DIR=/var/tmp/state-{os.geteuid()}")
-    lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    path, lock = _open(path)
     try:
         _take(lock, path)
         logs = path / "logs"
@@ -75,10 +74,29 @@ def claim(path: Path) -> Generator[StateDirectory]:
         os.close(lock)
 
 
+def _open(path: Path) -> tuple[Path, int]:
+    """Return the whole path of the directory, made when there is none, and the open lock file in it."""
+    try:
+        path = path.resolve()
+        if _UNQUOTABLE & set(str(path)) or not str(path).isprintable():
+            raise SettingsError(f"STATE_DIR is wrong: its path has a quote, a backslash or a line end. {_EXAMPLE}")
+        # Root's PostgreSQL runs as another user who must pass through, and can do no more than that.
+        path.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
+        if path.stat().st_uid != os.geteuid():
+            example = f"STATE_DIR=/var/tmp/state-{os.geteuid()}"
+            raise InUseError(f"STATE_DIR {path} belongs to another user. Example: {example}")
+        return path, os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except (OSError, RuntimeError) as error:  # a RuntimeError for links that go round in a circle
+        fault = (getattr(error, "strerror", None) or "its links go round in a circle").lower()
+        raise SettingsError(f"STATE_DIR {path} can be no directory of ours: {fault}. {_EXAMPLE}") from None
+
+
 def published_address(path: Path) -> str | None:
     """Return where the stack that uses `path` is reached, or None when none does."""
-    file = path / _ADDRESS
-    return file.read_text() if file.exists() else None
+    try:
+        return (path / _ADDRESS).read_text()
+    except OSError:
+        return None
 
 
 def _take(lock: int, path: Path) -> None:

@@ -48,6 +48,9 @@ class Supervisor:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for tier in self._tiers:
+            for kept in tier:
+                kept.let_go()
         for tier in reversed(self._tiers):
             await asyncio.gather(*(kept.stop() for kept in tier))
 
@@ -71,10 +74,15 @@ class KeptProgram:
         running = await self._begin()
         self._keeper = asyncio.create_task(self._keep(running), name=f"keep {self.program.name}")
 
-    async def stop(self) -> None:
-        """End it for good."""
+    def let_go(self) -> None:
+        """Start it no more, and say nothing of its end."""
         if self._keeper:
             self._keeper.cancel()
+
+    async def stop(self) -> None:
+        """End it for good."""
+        self.let_go()
+        if self._keeper:
             with suppress(asyncio.CancelledError):
                 await self._keeper
         if self._running:
@@ -82,6 +90,7 @@ class KeptProgram:
 
     def kill(self) -> None:
         """End it now, the way that it would end if we died."""
+        self.let_go()
         if self._running:
             self._running.send(self.program.orphan_signal)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from gateway import settings as gateway_settings
 from infra.local import welcome
 from infra.local.backends import Backends, start_backends
 from infra.local.demo_account import fresh_token, kept_account
@@ -20,8 +21,10 @@ from infra.local.state_directory import ACCOUNT, StateDirectory, claim
 from infra.local.supervisor import Supervisor
 from infra.local.together import together
 from shared.settings import SettingsError
+from worker import settings as worker_settings
 
 _HIGHEST_PORT = 65_535
+_LIKE_OURS = "0" * 64  # as strong as the JWT_SECRET that the state directory would give
 
 Say = Callable[[str], None]
 
@@ -35,6 +38,7 @@ async def up(settings: StackSettings, surroundings: Mapping[str, str], say: Say)
 
     """
     began_s = time.monotonic()
+    _check_roles(settings, surroundings)
     _check_ports(settings)
     supervisor = Supervisor(say)
     with claim(Path(settings.state_dir)) as state, _signals_stop(asyncio.current_task(), supervisor, say):
@@ -60,8 +64,21 @@ async def _start_all(
     return backends
 
 
+def _check_roles(settings: StackSettings, surroundings: Mapping[str, str]) -> None:
+    """Read what gateways and workers will be told, before the servers under them take their time to start."""
+    told = {"JWT_SECRET": _LIKE_OURS, **{name: value for name, value in surroundings.items() if value != ""}}
+    gateway, _ = gateway_settings.read(told), worker_settings.read(told)
+    if gateway.metrics.own_address and settings.up_gateways > 1:
+        raise SettingsError(
+            f"PROMETHEUS_BIND={gateway.metrics.prometheus_bind}: {settings.up_gateways} gateways cannot share it, "
+            "and without it each has /metrics on its own port. Example: PROMETHEUS_BIND= ./dev up --gateways 2"
+        )
+
+
 def _check_ports(settings: StackSettings) -> None:
     """Look before anything starts: a port that is taken must not leave half a stack."""
+    if fault := listen_fault(settings.app_host, 0):
+        raise SettingsError(f"APP_HOST={settings.app_host}: cannot listen there, {fault}. Example: APP_HOST=127.0.0.1")
     for port in gateway_ports(settings):
         fault = "beyond the last port" if port > _HIGHEST_PORT else listen_fault(settings.app_host, port)
         if fault:

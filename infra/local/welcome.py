@@ -25,7 +25,7 @@ def text(settings: StackSettings, backends: Backends, token: str | None, model: 
     lines = [
         f"ready after {took_s:.1f} s",
         "",
-        f"  address  {first}  (all calls: {first}/schema)",
+        f"  address  {first}{f'  (all calls: {first}/schema/openapi.json)' if settings.schema_enabled else ''}",
         *(f"           {other}" for other in others),
         f"  models   {backends.models}",
         f"  state    {settings.state_dir}  (logs: {settings.state_dir}/logs)",

@@ -21,6 +21,7 @@ IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000
 RETRY_AFTER_S = 2.0
 
 _DRIVER = "postgresql+asyncpg"
+_HIGHEST_PORT = 65_535
 _PARAMETERS = {"host", "port", "ssl", "sslmode"}
 _EXAMPLE = "DATABASE_URL=postgresql://deepersensor:secret@127.0.0.1:5432/deepersensor?sslmode=require"
 _OUT_OF_REACH_SQLSTATES = ("08", "53", "57")  # connection, resources, operator intervention (57014: our own deadline)
@@ -101,6 +102,8 @@ def asyncpg_url(database_url: str) -> URL:
         url = make_url(database_url).set(drivername=_DRIVER)
     except (ArgumentError, ValueError):
         raise SettingsError(f"DATABASE_URL is wrong: it is no URL. Example: {_EXAMPLE}") from None
+    if url.port is not None and not 1 <= url.port <= _HIGHEST_PORT:
+        raise SettingsError(f"DATABASE_URL is wrong: its port is not from 1 to {_HIGHEST_PORT}. Example: {_EXAMPLE}")
     if unknown := url.query.keys() - _PARAMETERS:
         raise SettingsError(f"DATABASE_URL is wrong: parameter `{min(unknown)}` is not known. Example: {_EXAMPLE}")
     sslmode = url.query.get("sslmode")

@@ -1,4 +1,6 @@
 import asyncio
+import contextlib
+import socket
 from pathlib import Path
 
 import httpx
@@ -12,6 +14,8 @@ from tests.processes import ProcessStarter
     ("environment", "exit_code", "line"),
     [
         pytest.param({"APP_ENV": "production"}, 2, "JWT_SECRET is not set", id="a wrong setting"),
+        pytest.param({"APP_HOST": "nonsense.invalid"}, 2, "Example: APP_HOST=127.0.0.1", id="a host that is none"),
+        pytest.param({"APP_HOST": "999.1.1.1"}, 2, "Example: APP_HOST=127.0.0.1", id="an address that is none"),
         pytest.param(
             {"DATABASE_URL": "postgresql://nobody:canary@127.0.0.1:1/nothing"},
             1,
@@ -28,6 +32,15 @@ async def test_a_start_that_cannot_be_says_why_in_one_line(
     assert line in finished.stderr
     assert len(finished.stderr.splitlines()) == 1
     assert "canary" not in finished.stderr
+
+
+async def test_a_taken_port_is_told_in_one_line(tmp_path: Path) -> None:
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as other:
+        port = other.getsockname()[1]
+        finished = await run_module("gateway", {"APP_PORT": str(port)}, directory=tmp_path)
+    assert (finished.exit_code, len(finished.stderr.splitlines())) == (2, 1)
+    assert finished.stderr.startswith(f"APP_PORT={port}: cannot listen there on 127.0.0.1, address already in use.")
+    assert "Example: APP_PORT=" in finished.stderr
 
 
 async def test_several_gateways_start_at_once_on_an_empty_database(

@@ -23,6 +23,17 @@ STRONG = "0123456789abcdef0123456789abcdef"
         pytest.param({"DATABASE_URL": "mysql://localhost/x"}, "DATABASE_URL is wrong", id="another database"),
         pytest.param({"DATABASE_URL": "postgres://h:port/x"}, "DATABASE_URL is wrong", id="a URL that is none"),
         pytest.param({"DATABASE_URL": "postgres://h/x?a=1"}, "parameter `a`", id="an unknown parameter"),
+        pytest.param({"DATABASE_URL": "postgres://h:99999/x"}, "DATABASE_URL is wrong", id="a database port too high"),
+        pytest.param({"REDIS_URL": "redis://h:bad/0"}, "REDIS_URL is wrong: its port", id="a Redis port in letters"),
+        pytest.param({"REDIS_URL": "redis://h/abc"}, "REDIS_URL is wrong: expected the number", id="a database's name"),
+        pytest.param({"REDIS_URL": "redis:///0"}, "REDIS_URL is wrong: it names no host", id="a Redis without a host"),
+        pytest.param({"REDIS_URL": "http://h/0"}, "REDIS_URL is wrong: expected a URL", id="no Redis at all"),
+        pytest.param(
+            {"PROMETHEUS_BIND": "127.0.0.1:8000"}, "PROMETHEUS_BIND is wrong: APP_HOST", id="metrics on the API's port"
+        ),
+        pytest.param(
+            {"LOG_LEVEL": "info"}, "LOG_LEVEL is wrong: expected one of DEBUG, INFO", id="a level in small letters"
+        ),
         pytest.param({"REQUEST_ID_HEADER": "X Request"}, "REQUEST_ID_HEADER is wrong", id="a header with a space"),
     ],
 )

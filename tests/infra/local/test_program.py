@@ -50,6 +50,30 @@ async def test_one_that_fails_at_its_work_is_told_with_its_last_words(tmp_path: 
         await run(python(tmp_path, "raise ValueError('no such table')"))
 
 
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        pytest.param(
+            ['{"level":"ERROR","event":"disk_full","error":"no space"}', '{"level":"INFO","event":"stopped"}'],
+            "disk_full: no space",
+            id="the last error, not what was said after it",
+        ),
+        pytest.param(['{"level":"INFO","event":"stopped"}'], "stopped", id="an event without its fields"),
+        pytest.param(
+            ['{"level":"ERROR","event":"failed","exception":"Traceback\\nValueError: x"}'],
+            "failed: ValueError: x",
+            id="the last line of an exception",
+        ),
+        pytest.param(
+            ['{"level":"ERROR","event":"failed"}', "JWT_SECRET is not set"], "JWT_SECRET is not set", id="words"
+        ),
+    ],
+)
+async def test_the_last_words_of_a_log_in_json_are_told_in_words(tmp_path: Path, lines: list[str], words: str) -> None:
+    with pytest.raises(StartFailedError, match=rf"^python ended with code 1: {words} \(log: "):
+        await run(python(tmp_path, f"print({chr(10).join(lines)!r}); exit(1)"))
+
+
 async def test_one_that_does_not_exist_is_told(tmp_path: Path) -> None:
     with pytest.raises(StartFailedError, match="No such file or directory: no-such-program"):
         await start(replace(python(tmp_path, ""), argv=("no-such-program",)))

@@ -5,6 +5,7 @@ import signal
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from infra.local.errors import StartFailedError
@@ -76,6 +77,19 @@ async def test_leaving_ends_the_youngest_first(tmp_path: Path) -> None:
         for name in ("postgresql", "worker", "gateway"):
             await supervisor.start(stand_in(tmp_path, name, "sign-off-in", str(book)))
     assert book.read_text().split() == ["gateway", "worker", "postgresql"]
+
+
+async def test_a_killed_supervisor_announces_no_restart(tmp_path: Path) -> None:
+    """As after a second Ctrl-C."""
+    said: list[str] = []
+    program, slow = stand_in(tmp_path, "worker-1"), stand_in(tmp_path, "gateway-1")
+    async with Supervisor(said.append) as supervisor:
+        await supervisor.start(program)
+        await supervisor.start(slow)
+        supervisor.kill()
+        for ended in (program, slow):
+            await wait_until(lambda ended=ended: not psutil.pid_exists(pid_of(ended)), description="it is gone")
+    assert not said
 
 
 async def test_when_one_does_not_start_the_others_end(tmp_path: Path) -> None:

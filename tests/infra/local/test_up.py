@@ -80,12 +80,18 @@ async def test_the_printed_curl_streams_an_answer_at_once(stack: ServerProcess) 
 
 async def test_the_words_of_the_readme_do_what_it_says(stack: ServerProcess) -> None:
     """The block under "Use it", pasted into a shell."""
-    _, _, use_it = (CHECKOUT / "README.md").read_text().partition("## Use it\n\n```sh\n")
-    commands = use_it.partition("```")[0].replace("http://127.0.0.1:8000", stack.url)
+    _, _, use_it = (CHECKOUT / "README.md").read_text().partition("## Use it\n")
+    commands = use_it.partition("```sh\n")[2].partition("```")[0].replace("http://127.0.0.1:8000", stack.url)
     printed = await printed_by(commands)
     assert '"email":"me@example.org"' in printed
-    assert '["demo:latest"]' in printed
+    assert '"model":"demo:latest"' in printed
     assert printed.count('"done":true') == 1
+
+
+async def test_the_printed_address_of_all_calls_answers(stack: ServerProcess) -> None:
+    _, _, after = stack.log_text().partition("(all calls: ")
+    async with httpx.AsyncClient() as client:
+        assert (await client.get(after.partition(")")[0])).json()["openapi"].startswith("3.1")
 
 
 async def test_the_demo_model_is_called_demo(stack: ServerProcess) -> None:
@@ -186,13 +192,21 @@ def test_a_taken_port_is_told_before_anything_starts(tmp_path: Path, taken_port:
 @pytest.mark.parametrize(
     ("setting", "complaint"),
     [
-        ({"APP_PORT": "eight"}, "APP_PORT is wrong: expected `int`, got `str`. Example: APP_PORT=8000"),
-        ({"UP_WORKERS": "0"}, "UP_WORKERS is wrong: expected `int` >= 1. Example: UP_WORKERS=3"),
+        ({"APP_PORT": "eight"}, "APP_PORT is wrong: expected a whole number from 1 to 65535. Example: APP_PORT=8000"),
+        ({"UP_WORKERS": "0"}, "UP_WORKERS is wrong: expected a whole number from 1 to 64. Example: UP_WORKERS=3"),
         ({"APP_PORT": "65535", "UP_GATEWAYS": "2"}, "APP_PORT=65535: cannot listen on 65536, beyond the last port."),
-        ({"DATABASE_URL": "mysql://x"}, "DATABASE_URL is wrong: expected `str` matching regex"),
+        ({"DATABASE_URL": "mysql://x"}, "DATABASE_URL is wrong: expected a URL that begins with postgresql://."),
         ({"DATABASE_URL": "postgresql://x@127.0.0.1:9/x"}, "DATABASE_URL names no PostgreSQL that lets us in: "),
         ({"REDIS_URL": "redis://127.0.0.1:9/0"}, "REDIS_URL names no Redis that lets us in: "),
         ({"APP_ENV": "production"}, "OLLAMA_BASE_URL names no Ollama: "),
+        ({"OLLAMA_BASE_URL": "http://127.0.0.1:abc"}, "OLLAMA_BASE_URL is wrong: its port is no whole number from 1"),
+        ({"REDIS_URL": "redis://127.0.0.1/abc"}, "REDIS_URL is wrong: expected the number of a database"),
+        ({"APP_HOST": "nonsense.invalid"}, "APP_HOST=nonsense.invalid: cannot listen there, "),
+        ({"APP_HOST": "999.1.1.1"}, "APP_HOST=999.1.1.1: cannot listen there, "),
+        ({"STATE_DIR": "/proc/foo"}, "STATE_DIR /proc/foo can be no directory of ours: "),
+        ({"STATE_DIR": "/etc/passwd"}, "STATE_DIR /etc/passwd can be no directory of ours: "),
+        ({"STATE_DIR": "/dev/null/x"}, "STATE_DIR /dev/null/x can be no directory of ours: "),
+        ({"STATE_DIR": '/srv/a"b'}, "STATE_DIR is wrong: its path has a quote"),
     ],
     ids=lambda value: " ".join(f"{name}={text}" for name, text in value.items()) if isinstance(value, dict) else "",
 )
@@ -200,10 +214,30 @@ def test_a_wrong_setting_is_told_in_one_line_and_leaves_nothing(
     server_directory: Path, tmp_path: Path, setting: dict[str, str], complaint: str
 ) -> None:
     state = server_directory / tmp_path.name
-    result = run_local("up", settings(state, **({"APP_PORT": str(free_port())} | setting)))
-    assert result.returncode == 2
+    result = run_local("up", {**settings(state), "APP_PORT": str(free_port()), **setting})
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
     assert result.stderr.startswith(f"dev: {complaint}")
-    assert result.stderr.count("\n") == 1
+    assert f"Example: {next(iter(setting))}=" in result.stderr or setting.keys() == {"APP_ENV"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "complaint"),
+    [
+        ({"LOG_LEVEL": "info"}, "LOG_LEVEL is wrong: expected one of DEBUG, INFO, WARNING, ERROR. Example: LOG_LEVEL="),
+        ({"MIGRATE_ON_START": "maybe"}, "MIGRATE_ON_START is wrong: expected true or false. Example: "),
+        ({"JWT_SECRET": "weak"}, "JWT_SECRET has 4 bytes"),
+        ({"WORKER_SLOTS": "many"}, "WORKER_SLOTS is wrong: expected a whole number from 1 to 10000. Example: "),
+        ({"PROMETHEUS_BIND": "127.0.0.1:9", "UP_GATEWAYS": "2"}, "PROMETHEUS_BIND=127.0.0.1:9: 2 gateways cannot"),
+    ],
+    ids=lambda value: " ".join(f"{name}={text}" for name, text in value.items()) if isinstance(value, dict) else "",
+)
+def test_what_a_role_would_refuse_is_told_before_anything_starts(
+    tmp_path: Path, setting: dict[str, str], complaint: str
+) -> None:
+    result = run_local("up", settings(tmp_path / "state", **({"APP_PORT": str(free_port_pair())} | setting)))
+    assert (result.returncode, result.stderr.count("\n"), result.stdout) == (2, 1, "")
+    assert result.stderr.startswith(f"dev: {complaint}")
+    assert not (tmp_path / "state").exists()
 
 
 @pytest.mark.parametrize("option", ["--gateway", "--gateways=x", "now"])
