@@ -13,6 +13,7 @@ import uvicorn
 from gateway import settings
 from gateway.app import create_app
 from gateway.draining import Draining
+from gateway.http_protocol import http_protocol
 from gateway.metrics.own_port import listen
 from gateway.settings import GatewaySettings
 from migrations.upgrade import MigrationError, upgrade
@@ -61,7 +62,7 @@ def serve(own: GatewaySettings, metrics_listener: socket | None) -> None:
             host=own.server.app_host,
             port=own.server.app_port,
             loop="uvloop",
-            http="httptools",
+            http=http_protocol(own.server),
             ws="none",
             lifespan="on",
             log_config=None,
