@@ -24,6 +24,7 @@ import uvicorn
 from gateway import settings
 from gateway.app import create_app
 from gateway.draining import Draining
+from gateway.http_protocol import http_protocol
 from gateway.metrics.own_port import listen
 from gateway.server_settings import ServerSettings
 from gateway.settings import GatewaySettings
@@ -101,7 +102,7 @@ def serve(own: GatewaySettings, listeners: list[socket], metrics_listener: socke
         uvicorn.Config(
             create_app(own, metrics_listener=metrics_listener, draining=draining),
             loop="uvloop",
-            http="httptools",
+            http=http_protocol(own.server),
             ws="none",
             lifespan="on",
             log_config=None,

@@ -26,6 +26,7 @@ STATUS: Mapping[type[DeeperSensorError], int] = {
     errors.InvalidEventIdError: 400,
     errors.UnsupportedMediaTypeError: 415,
     errors.BodyTooLargeError: 413,
+    errors.HeadersTooLargeError: 431,
     errors.RequestTimeoutError: 408,
     errors.NotFoundError: 404,
     errors.StreamExpiredError: 410,

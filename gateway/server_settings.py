@@ -48,7 +48,13 @@ class ServerSettings(Struct, frozen=True):
         ),
     ] = 20 << 20
     server_read_timeout_secs: Annotated[
-        int, Meta(ge=1, le=86_400, description="A request's body must have arrived within this.", examples=["30"])
+        int,
+        Meta(
+            ge=1,
+            le=86_400,
+            description="A request's headers, then its body must have arrived within this.",
+            examples=["30"],
+        ),
     ] = 30
     server_idle_timeout_secs: Annotated[
         int, Meta(ge=1, le=86_400, description="An idle connection is closed after this.", examples=["75"])

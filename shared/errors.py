@@ -54,8 +54,14 @@ class BodyTooLargeError(InvalidRequestError):
     code = "body_too_large"
 
 
+class HeadersTooLargeError(InvalidRequestError):
+    """Request line and headers are too large, or there are too many."""
+
+    code = "headers_too_large"
+
+
 class RequestTimeoutError(InvalidRequestError):
-    """The body did not arrive in time."""
+    """The headers or the body did not arrive in time."""
 
     code = "request_timeout"
 

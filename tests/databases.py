@@ -1,8 +1,12 @@
 """Hands out databases of a real PostgreSQL server."""
 
+import os
+import signal
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import count
+from pathlib import Path
+from signal import Signals
 
 import asyncpg
 
@@ -25,9 +29,37 @@ class Databases:
         finally:
             await self._execute(f"DROP DATABASE {name} WITH (FORCE)")
 
+    @asynccontextmanager
+    async def frozen(self) -> AsyncGenerator[None]:
+        """Stop the server and all its processes inside the block: connections stay open, and nothing answers."""
+        connection = await asyncpg.connect(self.server_url)
+        server = _parent(await connection.fetchval("SELECT pg_backend_pid()"))
+        await connection.close()
+        _signal(server, signal.SIGSTOP)  # before its children, so that it makes no more of them
+        try:
+            for child in _children(server):
+                _signal(child, signal.SIGSTOP)
+            yield
+        finally:
+            for process in (*_children(server), server):
+                _signal(process, signal.SIGCONT)
+
     async def _execute(self, statement: str) -> None:
         connection = await asyncpg.connect(self.server_url)
         try:
             await connection.execute(statement)
         finally:
             await connection.close()
+
+
+def _parent(process: int) -> int:
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def _children(process: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
+def _signal(process: int, signal_: Signals) -> None:
+    with suppress(ProcessLookupError):  # it has just ended
+        os.kill(process, signal_)

@@ -1,7 +1,8 @@
 """HTTP by hand, for requests that no client would send to their end."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
 import httpx
@@ -23,6 +24,49 @@ async def post_by_hand(url: str, headers: Mapping[str, str], pieces: Sequence[by
             return await _read_answer(reader)
         finally:
             writer.close()
+
+
+class Wire:
+    """A connection on which a test says what it likes, when it likes; nothing waits longer than a hang."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def send(self, *pieces: bytes) -> None:
+        """Send `pieces`, one after the other."""
+        for piece in pieces:
+            self._writer.write(piece)
+            await self._writer.drain()
+
+    async def answer(self) -> httpx.Response:
+        """Return the next answer."""
+        async with asyncio.timeout(_HANG_S):
+            return await _read_answer(self._reader)
+
+    async def until_closed(self) -> bytes:
+        """Return what comes until the other side closes."""
+        async with asyncio.timeout(_HANG_S):
+            return await self._reader.read()
+
+    async def send_until_cut_off(self, piece: bytes) -> None:
+        """Send `piece` again and again until the connection is there no more."""
+        async with asyncio.timeout(_HANG_S):
+            with suppress(ConnectionError):
+                while True:
+                    await self.send(piece)
+                    await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def wire_to(url: str) -> AsyncGenerator[Wire]:
+    """Open a connection to the server at `url`."""
+    address = urlsplit(url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    try:
+        yield Wire(reader, writer)
+    finally:
+        writer.close()
 
 
 async def _read_answer(reader: asyncio.StreamReader) -> httpx.Response:

@@ -22,6 +22,7 @@ from gateway.principal import AuthenticatedRequest
 from gateway.relay import Reader, Relay
 from gateway.request_body import JsonBody
 from gateway.request_id import current_request_id
+from gateway.trace_context import traceparent_of
 from shared import ids
 from shared.errors import InvalidRequestError
 from shared.jobs import Job, JobKind
@@ -136,7 +137,7 @@ class ChatDesk:
             user_id=request.user.user_id,
             request=_to_ollama(chat, model),
             request_id=current_request_id.get(),
-            traceparent=request.headers.get("traceparent", ""),
+            traceparent=traceparent_of(request.scope["headers"]),
             timeout_ms=_bounded("timeout_ms", chat.timeout_ms, self._settings.job_timeout_ms),
             calls_tools=bool(chat.tools),
         )

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import difflib
 import logging
+from itertools import chain
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -45,7 +46,7 @@ class ModelCatalog:
             for candidate in candidates:
                 if candidate in known:
                     return self._admit_unserved(candidate)
-        near = difflib.get_close_matches(name, self._served, NEAR_MATCHES)
+        near = _near_matches(name, self._served)
         hint = f" Did you mean {', '.join(near)}?" if near else ""
         raise ModelNotFoundError(f"There is no model {name!r}.{hint}", param="model")
 
@@ -79,3 +80,19 @@ class ModelCatalog:
         if model in self._served or self._queue_without_workers:
             return model
         raise NoWorkerError(f"No worker has {model!r} just now.", retry_after_s=NO_WORKER_RETRY_S)
+
+
+def _near_matches(name: str, served: list[str]) -> list[str]:
+    """Return the models that are much like `name`, the likest first: with or without the tags, in whatever case."""
+    models: dict[str, list[str]] = {}
+    for model in served:
+        for spelling in _spellings(model):
+            models.setdefault(spelling, []).append(model)
+    close = (difflib.get_close_matches(spelling, models, NEAR_MATCHES) for spelling in _spellings(name))
+    return list(dict.fromkeys(model for spelling in chain(*close) for model in models[spelling]))[:NEAR_MATCHES]
+
+
+def _spellings(name: str) -> tuple[str, ...]:
+    folded = name.lower()
+    untagged, colon, tag = folded.rpartition(":")
+    return (folded, untagged) if colon and "/" not in tag else (folded,)

@@ -1,7 +1,8 @@
 """Opens PostgreSQL: one pool per process, a deadline for every step, and its faults told in our words."""
 
+import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from sqlalchemy import URL, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -11,12 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from shared.errors import StoreUnavailableError
 from shared.settings import SettingsError
 
-CONNECT_TIMEOUT_S = 5.0
-POOL_TIMEOUT_S = 5.0  # waiting for a connection of the pool; longer only piles up requests
+CONNECT_TIMEOUT_S = 4.0
+ACQUIRE_TIMEOUT_S = 4.0  # for a connection of the pool that answers; longer only piles up requests
 POOL_SIZE = 10
 POOL_OVERFLOW = 10  # beyond POOL_SIZE under load, closed afterwards
 POOL_RECYCLE_S = 1800  # proxies in between forget idle connections sooner or later
 STATEMENT_TIMEOUT_MS = 5_000
+COMMAND_TIMEOUT_S = 6.0  # ours, for a server that is frozen or unplugged and keeps no deadline; later than its own
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000
 RETRY_AFTER_S = 2.0
 
@@ -43,14 +45,30 @@ class Database:
 
         """
         try:
-            async with self._engine.begin() as connection:
+            async with self._connection() as connection:
                 yield connection
-        except (OSError, PoolTimeoutError) as error:
+                await connection.commit()
+        except (OSError, PoolTimeoutError) as error:  # TimeoutError is an OSError
             raise _unavailable() from error
         except DBAPIError as error:
             if _is_out_of_reach(error):
                 raise _unavailable() from error
             raise
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncGenerator[AsyncConnection]:
+        """Yield a connection that rolls back at the end, or is closed when a statement of it was given up.
+
+        Its rollback would wait without a deadline until the server has confirmed that the statement is cancelled.
+        """
+        async with AsyncExitStack() as stack:
+            async with asyncio.timeout(ACQUIRE_TIMEOUT_S):
+                connection = await stack.enter_async_context(self._engine.connect())
+            try:
+                yield connection
+            except (TimeoutError, asyncio.CancelledError):
+                await connection.invalidate()
+                raise
 
     async def ping(self) -> None:
         """Return when PostgreSQL has answered.
@@ -74,11 +92,12 @@ def connect(database_url: str, *, role: str) -> Database:
             asyncpg_url(database_url),
             pool_size=POOL_SIZE,
             max_overflow=POOL_OVERFLOW,
-            pool_timeout=POOL_TIMEOUT_S,
+            pool_timeout=ACQUIRE_TIMEOUT_S,
             pool_recycle=POOL_RECYCLE_S,
             pool_pre_ping=True,
             connect_args={
                 "timeout": CONNECT_TIMEOUT_S,
+                "command_timeout": COMMAND_TIMEOUT_S,
                 "server_settings": {
                     "application_name": f"deepersensor {role}",
                     "statement_timeout": str(STATEMENT_TIMEOUT_MS),

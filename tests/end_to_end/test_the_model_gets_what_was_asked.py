@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.client import ask
+from tests.end_to_end.client import ask, chat
 from tests.end_to_end.stack import Stack
 from tests.ollama_double import Answer
 
@@ -110,6 +110,17 @@ async def test_the_trace_of_the_client_goes_on_at_ollama(stack: Stack) -> None:
     (generation,) = stack.generations(model)
     version, continued, _, flags = generation.headers["traceparent"].split("-")
     assert (version, continued, flags) == ("00", trace_id, "01")
+
+
+async def test_a_trace_that_is_none_does_no_harm(stack: Stack) -> None:
+    model = stack.model(Answer(("text",)))
+    client = await stack.client()
+
+    response = await client.http.post("/v1/chat", json=chat(model), headers=[(b"traceparent", b"\xe9")])
+
+    assert response.status_code == 200, response.text
+    (generation,) = stack.generations(model)
+    assert "traceparent" not in generation.headers
 
 
 async def test_credentials_do_not_reach_ollama(stack: Stack) -> None:

@@ -1,14 +1,26 @@
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from shared.database import users
-from shared.database.engine import POOL_OVERFLOW, POOL_SIZE, Database, asyncpg_url, connect
+from shared.database.engine import (
+    ACQUIRE_TIMEOUT_S,
+    COMMAND_TIMEOUT_S,
+    POOL_OVERFLOW,
+    POOL_SIZE,
+    Database,
+    asyncpg_url,
+    connect,
+)
 from shared.database.users import Role
 from shared.errors import StoreUnavailableError
 from shared.settings import SettingsError
+from tests.databases import Databases
+
+HANG_S = ACQUIRE_TIMEOUT_S + COMMAND_TIMEOUT_S + 5.0  # a limit for hanging, not an expectation
 
 
 @pytest.mark.parametrize(
@@ -101,6 +113,56 @@ async def test_a_statement_that_takes_too_long_is_given_up(database: Database) -
 
     with pytest.raises(StoreUnavailableError):
         await sleep()
+
+
+async def test_a_server_that_freezes_is_unavailable_until_it_goes_on(databases: Databases, database: Database) -> None:
+    """Its own deadlines do not run then, and a connection that is open stays open."""
+    await database.ping()
+    async with databases.frozen(), asyncio.timeout(HANG_S) as hang:
+        with pytest.raises(StoreUnavailableError):
+            await database.ping()
+        assert not hang.expired()
+    await database.ping()
+
+
+async def test_a_server_that_freezes_in_the_middle_is_unavailable(databases: Databases, database: Database) -> None:
+    async with AsyncExitStack() as until_the_end:
+
+        async def be_frozen_half_way() -> None:
+            async with database.transaction() as connection:
+                await connection.execute(text("SELECT 1"))
+                await until_the_end.enter_async_context(databases.frozen())
+                await connection.execute(text("SELECT 1"))
+
+        async with asyncio.timeout(HANG_S) as hang:
+            with pytest.raises(StoreUnavailableError):
+                await be_frozen_half_way()
+            assert not hang.expired()
+    await database.ping()
+
+
+async def test_a_server_that_is_frozen_from_the_start_is_unavailable(databases: Databases, database: Database) -> None:
+    async with databases.frozen(), asyncio.timeout(HANG_S) as hang:
+        with pytest.raises(StoreUnavailableError):
+            await database.ping()
+        assert not hang.expired()
+
+
+async def test_whoever_gives_up_on_a_frozen_server_is_not_held_back(databases: Databases, database: Database) -> None:
+    async with AsyncExitStack() as until_the_end:
+
+        async def give_up() -> None:
+            async with asyncio.timeout(None) as patience, database.transaction() as connection:
+                await connection.execute(text("SELECT 1"))
+                await until_the_end.enter_async_context(databases.frozen())
+                patience.reschedule(asyncio.get_running_loop().time() + 0.1)
+                await connection.execute(text("SELECT 1"))
+
+        async with asyncio.timeout(HANG_S) as hang:
+            with pytest.raises(TimeoutError):
+                await give_up()
+            assert not hang.expired()
+    await database.ping()
 
 
 async def test_every_statement_has_a_deadline(database: Database) -> None:

@@ -1,0 +1,44 @@
+import pytest
+from redis.asyncio import Redis
+
+from gateway.models.catalog import ModelCatalog
+from shared.errors import ModelNotFoundError
+from shared.registry import Announcement, ModelOffer, announce
+
+SERVED = ("demo:latest", "hf.co/someone/Qwen:Q4", "llama3.2:1b", "llama3.2:3b")
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        pytest.param("dem0", "demo:latest", id="a slip, without a tag"),
+        pytest.param("DEMO", "demo:latest", id="upper case"),
+        pytest.param("dem0:7b", "demo:latest", id="a slip, with a tag that nobody has"),
+        pytest.param("demo:latset", "demo:latest", id="a slip in the tag"),
+        pytest.param("llama3.2", "llama3.2:1b, llama3.2:3b", id="a tag is missing"),
+        pytest.param("llama3.2:3B", "llama3.2:3b, llama3.2:1b", id="a tag in upper case"),
+        pytest.param("hf.co/someone/qwen", "hf.co/someone/Qwen:Q4", id="a name with slashes"),
+    ],
+)
+async def test_a_name_that_is_almost_right_is_told_the_full_names(redis: Redis, name: str, near: str) -> None:
+    catalog = await catalog_of(redis)
+
+    with pytest.raises(ModelNotFoundError, match=rf"Did you mean {near}\?$"):
+        catalog.resolve(name)
+
+
+async def test_a_name_that_is_like_no_other_is_told_none(redis: Redis) -> None:
+    catalog = await catalog_of(redis)
+
+    with pytest.raises(ModelNotFoundError, match=r"'0xf00'\.$"):
+        catalog.resolve("0xf00")
+
+
+async def catalog_of(redis: Redis) -> ModelCatalog:
+    """Return what a gateway knows when one worker serves `SERVED`."""
+    offers = tuple(ModelOffer(name, digest="", size_bytes=0, loaded=True) for name in SERVED)
+    worker = Announcement("w", "host", 1, offers, slots=1, max_jobs=1, ollama_version="", draining=False)
+    await announce(redis, worker, lease_ms=60_000)
+    catalog = ModelCatalog(redis, queue_without_workers=True)
+    await catalog.renew()
+    return catalog
