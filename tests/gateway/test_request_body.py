@@ -96,7 +96,7 @@ def test_a_fault_comes_back_at_a_bearable_length() -> None:
 
 
 LOGIN = "/v1/auth/login"
-CREDENTIALS = b'{"email":"ada@example.org","password":"a quiet harbour at dawn"}'
+CREDENTIALS = b'{"email":"nobody-who-signs-up@example.org","password":"a quiet harbour at dawn"}'
 
 
 @pytest.mark.parametrize(
