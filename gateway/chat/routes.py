@@ -78,6 +78,7 @@ async def stream_chat(request: AuthenticatedRequest, chats: Injected[ChatDesk]) 
     """Return server-sent events: `queued`, `started`, `chunk` …, one of which ends the stream, or `error`."""
     async with AsyncExitStack() as stack:
         submission = await stack.enter_async_context(chats.submit(request, grace_ms=chats.grace_ms))
+        chats.announce(submission)
         frames = _frames(stack.pop_all(), submission.reader)
     # A generator that was never begun never cleans up; from here on this one does, whatever becomes of the response.
     await anext(frames)

@@ -25,6 +25,7 @@ from gateway.request_id import current_request_id
 from gateway.trace_context import traceparent_of
 from shared import ids
 from shared.errors import InvalidRequestError
+from shared.job_queue import Place
 from shared.jobs import Job, JobKind
 
 _encoder = msgspec.json.Encoder()
@@ -35,6 +36,7 @@ class Submission(Struct, frozen=True):
 
     job: Job
     reader: Reader
+    place: Place
     limits: tuple[LimitState, ...]
 
 
@@ -117,15 +119,19 @@ class ChatDesk:
                 unattended_ms=LEASE_MS,
                 grace_ms=grace_ms,
             )
-            reader.told_position = place.position
-            reader.stream_url = self._links.to(job.id, user_id=job.user_id)
-            reader.begin_with(queued_notice(reader, place, slots=slots))
             try:
-                yield Submission(job, reader, limits)
+                yield Submission(job, reader, place, limits)
             finally:
                 meter.left()
                 if not reader.ended:
                     self._attendance.leave(job.id, grace_ms=grace_ms)
+
+    def announce(self, submission: Submission) -> None:
+        """Have the reader begin with `queued`; those who wait for a whole answer are told nothing on the way."""
+        reader, job, place = submission.reader, submission.job, submission.place
+        reader.told_position = place.position
+        reader.stream_url = self._links.to(job.id, user_id=job.user_id)
+        reader.begin_with(queued_notice(reader, place, slots=self._catalog.registry.slots(job.model)))
 
     def _to_job(self, request: AuthenticatedRequest, chat: ChatRequest) -> tuple[Job, int]:
         """Return the job that is asked for, and how long it may wait in ms."""
