@@ -7,6 +7,8 @@ from msgspec import Meta, Struct
 
 from shared.settings import Port, Seconds, SettingsError
 
+_ALL_ADDRESSES = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  nobody can connect to them
+
 
 class ServerSettings(Struct, frozen=True):
     """Where the gateway listens and how much it takes from a client."""
@@ -68,8 +70,10 @@ class ServerSettings(Struct, frozen=True):
 
     @property
     def public_url(self) -> str:
-        """`APP_PUBLIC_URL` without a slash at its end, or the address listened on."""
-        return self.app_public_url.rstrip("/") or f"http://{self.app_host}:{self.app_port}"
+        """`APP_PUBLIC_URL` without a slash at its end, or the address listened on, as this machine reaches it."""
+        host = _ALL_ADDRESSES.get(self.app_host, self.app_host)
+        local = f"http://[{host}]:{self.app_port}" if ":" in host else f"http://{host}:{self.app_port}"
+        return self.app_public_url.rstrip("/") or local
 
     def with_checked_networks(self) -> "ServerSettings":
         """Return these settings.

@@ -73,3 +73,16 @@ def test_the_schema_is_migrated_at_start_outside_production(environment: dict[st
 )
 def test_the_public_url_has_no_slash_at_its_end(environment: dict[str, str], url: str) -> None:
     assert settings.read(environment).server.public_url == url
+
+
+@pytest.mark.parametrize(
+    ("host", "public_url"),
+    [
+        ("localhost", "http://localhost:8000"),
+        ("0.0.0.0", "http://127.0.0.1:8000"),  # noqa: S104  the setting's value
+        ("::", "http://[::1]:8000"),
+        ("::1", "http://[::1]:8000"),
+    ],
+)
+def test_links_lead_to_an_address_that_can_be_connected_to(host: str, public_url: str) -> None:
+    assert settings.read({"APP_HOST": host}).server.public_url == public_url
