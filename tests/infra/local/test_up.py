@@ -35,7 +35,11 @@ async def bring_up(start: ProcessStarter, state: Path, *options: str, **values: 
 
 def members(stack: ServerProcess) -> dict[int, str]:
     """Return the command line of every process under the supervisor, PostgreSQL's own children included."""
-    return {child.pid: shlex.join(child.cmdline()) for child in psutil.Process(stack.pid).children(recursive=True)}
+    found: dict[int, str] = {}
+    for child in psutil.Process(stack.pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # initdb's children come and go
+            found[child.pid] = shlex.join(child.cmdline())
+    return found
 
 
 def still_running(pids: Mapping[int, str]) -> dict[int, str]:
