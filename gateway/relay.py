@@ -258,7 +258,11 @@ class Relay:
         while True:
             await asyncio.sleep(self._silent_after_s)
             now_s = asyncio.get_running_loop().time()
-            silent = [reader for reader in self.readers() if now_s - reader.heard_at_s >= self._silent_after_s]
+            silent = [
+                reader
+                for reader in self.readers()
+                if not reader.ended and now_s - reader.heard_at_s >= self._silent_after_s
+            ]
             try:
                 await self._look_after(silent)
             except RedisError as error:

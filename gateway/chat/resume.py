@@ -92,9 +92,7 @@ class Resumption:
             job = await self._queue.look(job_id)
             tail = await read_tail(self._redis, job_id) or _NOTHING_YET
         except RedisError as error:
-            raise StoreUnavailableError(
-                "Streams are out of reach just now.", retry_after_s=RETRY_WITHOUT_REDIS_S
-            ) from error
+            raise _out_of_reach() from error
         if job is None:
             await self._refuse_forgotten(job_id, user_id)
             raise _missing()
@@ -106,19 +104,26 @@ class Resumption:
 
     @asynccontextmanager
     async def read(self, place: Place, *, stream_url: str) -> AsyncGenerator[Reader]:
-        """Read from a place inside the block; leaving early counts as the reader's going away."""
+        """Read from a place inside the block; leaving early counts as the reader's going away.
+
+        Raises:
+            StoreUnavailableError: Redis is out of reach.
+
+        """
         job_id, job, tail = place.job_id, place.job, place.tail
         async with AsyncExitStack() as stack:
             reading = self._relay.read(job_id, job.model, grace_ms=self._grace_ms, seq=place.after)
             reader = stack.enter_context(reading)
             reader.stream_url = stream_url
             if job.channel != self._relay.channel:
-                last_entry = (tail.epoch, tail.last_seq)
-                stack.enter_context(self._log_tail.follow(job_id, epoch=last_entry[0], seq=last_entry[1]))
+                stack.enter_context(self._log_tail.follow(job_id, epoch=tail.epoch, seq=tail.last_seq))
             reader.fall_behind()
-            await self._attendance.enter(job_id, grace_ms=self._grace_ms)
-            if job.status is JobStatus.QUEUED:
-                await self._positions.tell([reader])
+            try:
+                await self._attendance.enter(job_id, grace_ms=self._grace_ms)
+                if job.status is JobStatus.QUEUED:
+                    await self._positions.tell([reader])
+            except RedisError as error:
+                raise _out_of_reach() from error
             try:
                 yield reader
             finally:
@@ -138,6 +143,10 @@ def _to_seq(last_event_id: str) -> int:
     if len(last_event_id) > MOST_DIGITS or not (last_event_id.isascii() and last_event_id.isdecimal()):
         raise InvalidEventIdError("An event id is a decimal number.", param="Last-Event-ID")
     return int(last_event_id)
+
+
+def _out_of_reach() -> StoreUnavailableError:
+    return StoreUnavailableError("Streams are out of reach just now.", retry_after_s=RETRY_WITHOUT_REDIS_S)
 
 
 def _missing() -> NotFoundError:

@@ -498,6 +498,22 @@ class TestTheWatch:
             assert (end.seq, end.kind) == (0, ERROR)
             assert msgspec.json.decode(end.payload)["error"]["code"] == "job_lost"
 
+    async def test_leaves_a_reader_alone_that_has_the_end_and_is_slow_to_take_it(self, bench: Bench) -> None:
+        """Its job may leave Redis meanwhile; a second end would follow the first."""
+        answer = await bench.answer()
+        with (
+            bench.relay.read(answer.job.id, MODEL, ignore) as slow,
+            bench.relay.read(new_id(), MODEL, ignore) as lost,
+        ):
+            await answer.end()
+            await bench.deliver()
+            log = await log_of(bench.redis, answer.job)
+            await bench.redis.flushall()
+            async with watching(bench.relay):
+                assert (await rest_of(lost))[-1].kind == ERROR
+
+            assert await rest_of(slow) == log
+
     async def test_survives_an_outage(self, bench: Bench, wire: RedisWire, caplog: pytest.LogCaptureFixture) -> None:
         answer = await bench.answer()
         async with watching(bench.relay):
