@@ -52,7 +52,8 @@ class Reader:
         self.told_position = 0  # in the queue, as the reader was last told; 0: never
         self.seq = seq  # of the last event received, live or from the log
         self.ended = False  # whether that was the terminal one
-        self.heard_at_s = asyncio.get_running_loop().time()  # when the last event was received
+        self._now_s = asyncio.get_running_loop().time  # looked up once: on Python 3.11 that is a system call
+        self.heard_at_s = self._now_s()  # when the last event was received
         self._shown_at_s = self.heard_at_s  # when the reader was last shown anything
         self.missing_since_s: float | None = None  # since when the job is not in Redis; None: it is, or was last seen
         self._request_id = current_request_id.get()
@@ -74,7 +75,7 @@ class Reader:
 
     def quiet_for_s(self) -> float:
         """Return for how many seconds the reader has been shown nothing."""
-        return asyncio.get_running_loop().time() - self._shown_at_s
+        return self._now_s() - self._shown_at_s
 
     def offer(self, batch: Batch) -> None:
         """Take a publication if it is the next one; otherwise leave it to the log."""
@@ -96,7 +97,7 @@ class Reader:
         """Show the reader a notice, which is not in the log, unless there is something better to show."""
         if not self._buffer and not self.ended:
             self._buffer.append(notice)
-            self._shown_at_s = asyncio.get_running_loop().time()
+            self._shown_at_s = self._now_s()
             self._wakeup.set()
 
     def begin_with(self, notice: Event) -> None:
@@ -167,7 +168,7 @@ class Reader:
             self.offer(batch)
 
     def _receive(self, batch: Batch) -> None:
-        self.heard_at_s = self._shown_at_s = asyncio.get_running_loop().time()
+        self.heard_at_s = self._shown_at_s = self._now_s()
         self._buffer += [event for event in batch.split() if event.seq > self.seq]
         self._buffered_bytes += len(batch.events)
         self._read_epoch, self._read_seq = batch.epoch, batch.last_seq if batch.events else 0

@@ -15,7 +15,6 @@ from msgspec import Struct, field
 from shared.errors import UpstreamError, UpstreamInterruptedError
 from worker.ollama_faults import fault_in_stream
 
-_SURROGATE_ESCAPES = (b"\\ud", b"\\uD")
 _NO_CALLS = (b"null", b"[]")
 MOST = 2**31 - 1  # what PostgreSQL's integer holds; as tokens or milliseconds beyond anything that is true
 
@@ -129,7 +128,7 @@ class ReplyReader:
         return replies
 
     def _decode(self, lines: bytes) -> list[Reply]:
-        if any(escape in lines for escape in _SURROGATE_ESCAPES):
+        if b"\\ud" in lines or b"\\uD" in lines:  # the escape of a surrogate, perhaps a lone one
             return self._checked(self._decode_one_by_one(lines))
         try:
             replies = _decoder.decode_lines(lines)
