@@ -6,19 +6,19 @@ answer early, by closing the iterator or by cancellation, closes its connection,
 
 import asyncio
 import os
+import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import aiohttp
 import httpx
 import msgspec
-from httpx_aiohttp import AiohttpTransport
 from msgspec import Struct
 
 from shared.errors import UpstreamError, UpstreamInterruptedError, UpstreamTimeoutError, UpstreamUnreachableError
+from worker.http_transport import Transport
 from worker.ollama_faults import fault_in_status
 from worker.ollama_replies import Reply, ReplyReader
 from worker.settings import OllamaSettings
@@ -28,15 +28,10 @@ CONNECT_MS = 5_000
 LOADING_MS = 300_000  # tens of gigabytes from a slow disk
 TOOL_CALL_SILENCE_MS = 300_000  # Ollama may hold a tool call back until it has parsed all of it
 ABOUT_MODELS_MS = 10_000  # tags, ps, show and version need no model
-KEEPALIVE_S = 15.0  # less than any server or proxy waits before it closes an idle connection
 DRAIN_S = 0.1  # after the last reply: the end of the response follows within a millisecond, or not at all
 
-_VENDOR_ERRORS = (httpx.HTTPError, aiohttp.ClientError, OSError)  # the transport lets some of aiohttp's through
 _PLAIN = {"Accept": "*/*", "Accept-Encoding": "identity"}  # compressing would gather tokens
 _JSON = {"Content-Type": "application/json"}
-# The session verifies with the system's certificates. The transport would load httpx's own besides (45 ms) and not use
-# them; this one trusts nobody, in case it ever does.
-_UNUSED_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 _NO_HEADERS: Mapping[str, str] = {}
 
 Body = TypeVar("Body")
@@ -134,7 +129,7 @@ class Ollama:
         self._base_url = base_url.rstrip("/")
         # No `httpx.AsyncClient` around it: what that adds (redirects, cookies, authentication, joining of URLs) Ollama
         # does not need, and it costs 150 µs for each request (docs/decisions/0005-leaner-requests.md).
-        self._transport = AiohttpTransport(client=_session, verify=_UNUSED_TLS, trust_env=False)
+        self._transport = Transport()
         self._urls: dict[str, httpx.URL] = {}  # by path; parsing one costs 30 µs
 
     async def __aenter__(self) -> Self:
@@ -226,7 +221,7 @@ class Ollama:
                     watch.wait_until(now() + silence_s if reader.has_begun else due_at)
                 if replies := reader.finish():
                     yield replies
-            except _VENDOR_ERRORS:
+            except httpx.TransportError:
                 raise _break_of(reader, deadlines, is_too_late=watch.has_given_up) from None
             finally:
                 watch.stop()
@@ -244,8 +239,7 @@ class Ollama:
         url = self._urls.get(path) or self._urls.setdefault(path, httpx.URL(self._base_url + path))
         # What the transport sees to: connecting, names looked up and TLS included. Reads are watched here.
         connect_s = deadlines.connect_ms / 1000
-        timeout = {"connect": connect_s, "pool": connect_s}
-        return httpx.Request(method, url, headers=headers, content=body, extensions={"timeout": timeout})
+        return httpx.Request(method, url, headers=headers, content=body, extensions={"timeout": {"connect": connect_s}})
 
     async def _send(self, request: httpx.Request, deadlines: Deadlines, due_at: float) -> httpx.Response:
         """Return the response, its body unread; one that says no success is raised as what it stands for."""
@@ -256,14 +250,6 @@ class Ollama:
         async with aclosing(response):
             body = await _read_whole(response, deadlines, due_at)
         raise fault_in_status(response.status_code, body, retry_after=response.headers.get("Retry-After"))
-
-
-def _session() -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-    )
 
 
 def _after_ms(ms: int) -> float:
@@ -279,7 +265,7 @@ def _bytes_of(response: httpx.Response) -> AsyncIterator[bytes]:
 
 async def _read_to_the_end(reads: AsyncIterator[bytes]) -> None:
     """Take the end of the response off the connection, so that it can be used again; if none comes, it is closed."""
-    with suppress(TimeoutError, *_VENDOR_ERRORS):
+    with suppress(TimeoutError, httpx.TransportError):
         async with asyncio.timeout(DRAIN_S):
             async for _ in reads:
                 pass
@@ -302,16 +288,13 @@ async def _before_the_answer(deadlines: Deadlines, due_at: float) -> AsyncGenera
             phase="first_token",
             limit_ms=deadlines.first_token_ms,
         ) from None
-    except httpx.TimeoutException as error:
-        # The transport says ConnectTimeout for any failed connection; what it was stands behind.
-        if not isinstance(error.__cause__, TimeoutError):
-            raise _unreachable(error) from None
+    except httpx.ConnectTimeout:
         raise UpstreamTimeoutError(
             f"No connection to Ollama within {deadlines.connect_ms} ms.",
             phase="connect",
             limit_ms=deadlines.connect_ms,
         ) from None
-    except _VENDOR_ERRORS as error:
+    except httpx.TransportError as error:
         raise _unreachable(error) from None
 
 
@@ -328,14 +311,14 @@ def _break_of(reader: ReplyReader, deadlines: Deadlines, *, is_too_late: bool) -
     return UpstreamUnreachableError("The connection to Ollama broke before the answer began.")
 
 
-def _unreachable(error: Exception) -> UpstreamError:
+def _unreachable(error: httpx.TransportError) -> UpstreamError:
     """Return the error for a connection that failed, with the system's reason but without addresses."""
     match error.__cause__:
-        case aiohttp.ClientSSLError():
+        case ssl.SSLError():
             reason = "TLS failed"
-        case aiohttp.ClientConnectorDNSError():
+        case socket.gaierror():
             reason = "its name is not known"
-        case aiohttp.ClientConnectorError(os_error=OSError(errno=int(number))):
+        case OSError(errno=int(number)):
             reason = os.strerror(number)
         case _:
             return UpstreamUnreachableError("The connection to Ollama broke before the answer began.")
