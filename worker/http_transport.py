@@ -1,9 +1,10 @@
 """A transport for httpx that reads an answer where it arrives: in the connection's protocol, parsed by httptools.
 
 httpx's own transport costs 80 to 140 µs for each token of a stream, aiohttp's under httpx 16 to 18, this one 6 to 8: no
-queue, no task and no lock lie between the socket and who waits for it (docs/decisions/0007-answers-read-in-the-protocol.md). It speaks
-what a worker needs of HTTP/1.1: one exchange at a time on a connection, which is kept for the next one when the answer
-was read to its end; leaving an answer early closes its connection, and with that Ollama stops.
+queue, no task and no lock lie between the socket and who waits for it
+(docs/decisions/0007-answers-read-in-the-protocol.md). It speaks what a worker needs of HTTP/1.1: one exchange at a time
+on a connection, which is kept for the next one when the answer was read to its end; leaving an answer early closes its
+connection, and with that Ollama stops.
 """
 
 import asyncio
