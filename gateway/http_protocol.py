@@ -2,9 +2,10 @@
 
 uvicorn alone takes heads of any size and age, and answers what is not HTTP in words of its own. Bodies pass through
 here untouched. There is one timer per connection: until the first byte of a request, until the end of its head, or
-until the end of a body whose answer is out already.
+until the end of a body whose answer is out already; and another one while a client takes nothing of its answer.
 """
 
+import asyncio
 import logging
 import re
 from collections.abc import Callable
@@ -38,6 +39,7 @@ class HttpProtocol(HttpToolsProtocol):
     """One connection. `http_protocol` makes the class that uvicorn is given."""
 
     read_timeout_s: int
+    write_timeout_s: int
     request_id_header: bytes
 
     _in_head = False
@@ -49,6 +51,7 @@ class HttpProtocol(HttpToolsProtocol):
     _method = b""
     _refusal: DeeperSensorError | None = None  # why the parser was stopped
     _is_over = False  # the connection: whatever else comes is thrown away
+    _end_of_patience: asyncio.TimerHandle | None = None  # with a client that takes nothing
 
     def connection_made(self, transport: object) -> None:  # type: ignore[override]  # as in uvicorn
         """Wait for the first request."""
@@ -56,9 +59,20 @@ class HttpProtocol(HttpToolsProtocol):
         self._end_after(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the timer."""
+        """Forget the timers."""
         self._unset_keepalive_if_required()
+        self._forgive()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Wait for the client to take something of its answer."""
+        super().pause_writing()
+        self._end_of_patience = self.loop.call_later(self.write_timeout_s, self._cut_off)
+
+    def resume_writing(self) -> None:
+        """Go on: the client has taken most of what was held here for it."""
+        self._forgive()
+        super().resume_writing()
 
     def shutdown(self) -> None:
         """Begin to drain."""
@@ -214,6 +228,14 @@ class HttpProtocol(HttpToolsProtocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
 
+    def _forgive(self) -> None:
+        if self._end_of_patience is not None:
+            self._end_of_patience.cancel()
+
+    def _cut_off(self) -> None:
+        _log.info("client_too_slow", extra={"peer": self.client})
+        self.transport.abort()  # closing would wait until all is taken
+
     def _answer(self, error: DeeperSensorError) -> None:
         """Send `error` and the end of the connection, and read on for a while.
 
@@ -246,6 +268,7 @@ def http_protocol(settings: ServerSettings) -> type[HttpProtocol]:
 
     class Configured(HttpProtocol):
         read_timeout_s = settings.server_read_timeout_secs
+        write_timeout_s = settings.server_write_timeout_secs
         request_id_header = settings.request_id_header.lower().encode("ascii")
 
     return Configured

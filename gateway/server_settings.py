@@ -58,6 +58,15 @@ class ServerSettings(Struct, frozen=True):
             examples=["30"],
         ),
     ] = 30
+    server_write_timeout_secs: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=86_400,
+            description="A client that takes nothing of its answer for this long is cut off.",
+            examples=["60"],
+        ),
+    ] = 60
     server_idle_timeout_secs: Annotated[
         int, Meta(ge=1, le=86_400, description="An idle connection is closed after this.", examples=["75"])
     ] = 75
