@@ -75,7 +75,7 @@ async def open_state(
         relay = Relay(redis)
         draining.when_begun(relay.part)
         catalog = ModelCatalog(redis, queue_without_workers=settings.queue.queue_without_workers)
-        sweeper = Sweeper(queue, retention_ms=retention_ms)
+        sweeper = Sweeper(queue)
         attendance = Attendance(queue, relay, sweeper)
         waiting = await stack.enter_async_context(
             redis_client.connect(settings.redis.redis_url, role="gateway-tail", read_timeout_s=None)
@@ -114,6 +114,16 @@ async def open_state(
             clock=clock,
         )
         identities = Identities(database=database, clock=clock, limits=Limits.of(settings.limits))
+        resumption = Resumption(
+            redis=redis,
+            database=database,
+            queue=queue,
+            relay=relay,
+            log_tail=log_tail,
+            attendance=attendance,
+            positions=positions,
+            grace_ms=settings.queue.disconnect_grace_secs * 1000,
+        )
         yield GatewayState(
             settings=settings,
             clock=clock,
@@ -132,6 +142,7 @@ async def open_state(
                 gate=Gate(queue, settings.queue, retention_ms=retention_ms),
                 catalog=catalog,
                 attendance=attendance,
+                resumption=resumption,
                 limits=limit_policy,
                 client_address=client_address,
                 body=JsonBody(ChatRequest, may_carry_images=True),
@@ -139,17 +150,8 @@ async def open_state(
                 settings=settings.queue,
                 new_meter=partial(ReplyMeter, metrics, clock),
             ),
-            canceller=Canceller(queue, retention_ms=retention_ms),
-            resumption=Resumption(
-                redis=redis,
-                database=database,
-                queue=queue,
-                relay=relay,
-                log_tail=log_tail,
-                attendance=attendance,
-                positions=positions,
-                grace_ms=settings.queue.disconnect_grace_secs * 1000,
-            ),
+            canceller=Canceller(queue),
+            resumption=resumption,
             links=links,
         )
 

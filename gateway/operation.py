@@ -28,6 +28,7 @@ class Parameter(Struct, frozen=True):
     name: str
     place: Literal["header", "query"]
     description: str
+    pattern: str | None = None  # that it must match
 
 
 class Operation(Struct, frozen=True, kw_only=True):

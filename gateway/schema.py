@@ -42,6 +42,7 @@ _LIMITING = _AUTHENTICATING | {LimitByAddress, LimitByUser}
 _LIMIT_HEADERS = ("RateLimit-Policy", "RateLimit")
 _ERROR_HEADERS = {401: ("WWW-Authenticate",), 429: ("Retry-After", *_LIMIT_HEADERS), 503: ("Retry-After",)}
 _HEADERS = {
+    "Idempotent-Replayed": "`true`: the job is that of an earlier request with the same `Idempotency-Key`.",
     "RateLimit-Policy": "The limits that the request spent from (draft-ietf-httpapi-ratelimit-headers).",
     "RateLimit": "What is left of them, and the seconds until they are whole again.",
     "Retry-After": "Seconds after which another try can succeed.",
@@ -123,7 +124,7 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
         "name": parameter.name,
         "in": parameter.place,
         "description": parameter.description,
-        "schema": {"type": "string"},
+        "schema": {"type": "string", **({"pattern": parameter.pattern} if parameter.pattern else {})},
     }
 
 

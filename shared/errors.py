@@ -42,6 +42,12 @@ class InvalidEventIdError(InvalidRequestError):
     code = "invalid_event_id"
 
 
+class IdempotencyMismatchError(InvalidRequestError):
+    """The `Idempotency-Key` was sent with another request within the last 24 hours."""
+
+    code = "idempotency_mismatch"
+
+
 class UnsupportedMediaTypeError(InvalidRequestError):
     """The body is not declared as `application/json`."""
 

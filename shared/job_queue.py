@@ -12,12 +12,14 @@ truth about leases. A job's state is the hash `ds:job:<id>`:
     failures          attempts that failed; a deploy spends none
     owner             worker id of the last claim
     stop              code with which the owner is to end it; absent: go on
+    retention_ms      how long it stays when the job has ended
+    idempotency_key   the Redis key that stands for the job (shared/idempotency.py); absent: none does
 
-It expires with its log: long enough to wait, run and be read while the job lives, `STREAM_RETENTION_SECS` after that.
+It expires with its log: long enough to wait, run and be read while the job lives, `retention_ms` after that.
 """
 
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from msgspec import Struct
 from redis.asyncio import Redis
@@ -25,56 +27,15 @@ from redis.asyncio import Redis
 from shared import redis_keys, scripts
 from shared.errors import JobError
 from shared.events import ErrorBody, EventKind, describe, encode_payload
+from shared.idempotency import KEPT_MS, Idempotency
 from shared.jobs import Job, JobStatus, decode_job, encode_job
 from shared.pipelined_scripts import PipelinedScripts
 from shared.token_log import Command
+from shared.verdicts import Admitted, Attached, KeyMismatched, LimitReached, Place, QueueFull, RateLimit, Verdict
 
 LEASE_MS = 1_500
 WORKER_LEASE_MS = 3_000
 _OPEN_REQUEST_ID = "%s"  # the stop script fills it in from the job
-
-
-class RateLimit(Protocol):
-    """One rate limit that admission spends from; see shared/scripts/gcra.lua."""
-
-    @property
-    def key(self) -> str:
-        """The Redis key of its state."""
-        ...
-
-    @property
-    def arguments(self) -> tuple[int, int, int]:
-        """Emission interval in µs, burst, cost."""
-        ...
-
-
-class Place(Struct, frozen=True):
-    """Where a job stands in its model's queue."""
-
-    position: int  # 1-based, in fair order; it may rise
-    service_ms: int  # smoothed time a job of the model holds a slot; 0: none has been measured
-
-
-class Admitted(Struct, frozen=True):
-    """The job is in the queue."""
-
-    place: Place
-    limits: tuple[tuple[int, int], ...]  # per rate limit: what remains, and µs until it is whole again
-
-
-class LimitReached(Struct, frozen=True):
-    """Refused: a rate limit is used up; nothing was spent."""
-
-    index: int  # of the limit that makes the caller wait longest, from 1, in the order given
-    retry_after_us: int
-    limits: tuple[tuple[int, int], ...]  # as in Admitted
-
-
-class QueueFull(Struct, frozen=True):
-    """Refused: as many jobs wait as may; nothing was spent."""
-
-    depth: int
-    service_ms: int  # as in Place
 
 
 class Claim(Struct, frozen=True):
@@ -102,7 +63,7 @@ class Stopped(Struct, frozen=True):
     """What became of a job that was to be stopped."""
 
     model: str
-    status: str  # `stopping` while its worker ends it, else the JobStatus it has ended with, now or before
+    status: str  # `stopping` while its worker ends it, else the JobStatus it has (ended with, now or before)
 
 
 class JobQueue:
@@ -117,12 +78,12 @@ class JobQueue:
     def __init__(self, redis: Redis, *, lease_ms: int = LEASE_MS) -> None:
         self._redis = redis
         self._lease_ms = lease_ms
-        self._admit = PipelinedScripts(redis).load("gcra", "admit")
+        self._admit = PipelinedScripts(redis).load("gcra", "idempotency", "admit")
         self._claim = scripts.load(redis, "end_job", "claim")
         self._heartbeat = scripts.load(redis, "heartbeat")
         self._finish = scripts.read("finish")  # sent whole: a pipeline cannot send it again
         self._requeue = scripts.load(redis, "requeue")
-        self._stop = scripts.load(redis, "end_job", "stop")
+        self._stop = scripts.load(redis, "end_job", "idempotency", "stop")
         self._due = scripts.load(redis, "due")
         self._release = scripts.load(redis, "release")
         self._attend = scripts.load(redis, "attend")
@@ -138,7 +99,8 @@ class JobQueue:
         unattended_ms: int,
         grace_ms: int,
         retention_ms: int,
-    ) -> Admitted | LimitReached | QueueFull:
+        idempotency: Idempotency | None = None,
+    ) -> Verdict:
         """Check the rate limits and the queue's bound, and enqueue the job, in one round trip.
 
         Args:
@@ -150,10 +112,13 @@ class JobQueue:
             unattended_ms: How long its reader at `channel` is believed in, unless `attend` says so again; 0: the job
                 runs to its end whoever reads it.
             grace_ms: How long it goes on when nobody reads it any more; then it is cancelled.
-            retention_ms: How long state and log stay when the job has ended.
+            retention_ms: How long state and log stay when the job has ended, at least.
+            idempotency: What the request is known by; then the job stays for as long as its key does.
 
         """
         id_, model = job.id, job.model
+        if idempotency:
+            retention_ms = max(retention_ms, KEPT_MS)
         keys = [
             redis_keys.WAITING + model,
             redis_keys.FAIR + model,
@@ -164,6 +129,7 @@ class JobQueue:
             redis_keys.ATTENDED,
             redis_keys.READERS + id_,
             *(limit.key for limit in limits),
+            *([idempotency.key] if idempotency else ()),
         ]
         # Three attempts may each wait and run for as long as one is allowed to.
         time_to_live_ms = 3 * (queue_timeout_ms + job.timeout_ms) + retention_ms
@@ -182,6 +148,11 @@ class JobQueue:
             redis_keys.wake_channel(model),
             job.request_id,
             grace_ms,
+            retention_ms,
+            idempotency.fingerprint if idempotency else "",
+            KEPT_MS,
+            redis_keys.JOB,
+            redis_keys.READERS,
             *(number for limit in limits for number in limit.arguments),
         ]
         reply = await self._admit(keys, arguments)
@@ -189,6 +160,10 @@ class JobQueue:
             return LimitReached(index=reply[1], retry_after_us=reply[2], limits=_pairs(reply[3]))
         if reply[0] == b"full":
             return QueueFull(depth=reply[1], service_ms=int(reply[2]))
+        if reply[0] == b"attached":
+            return Attached(job_id=reply[1].decode(), limits=_pairs(reply[2]))
+        if reply[0] == b"mismatched":
+            return KeyMismatched()
         return Admitted(place=Place(reply[1], int(reply[2])), limits=_pairs(reply[3]))
 
     async def claim(self, worker_id: str, free_slots: Mapping[str, int], *, limit: int) -> list[Claim]:
@@ -217,7 +192,7 @@ class JobQueue:
             arguments += [claim.job.id, claim.epoch, claim.job.model]
         return [answer.decode() for answer in await self._heartbeat([redis_keys.WORKERS], arguments)]
 
-    def finish_command(self, claim: Claim, status: JobStatus, *, service_ms: int, retention_ms: int) -> Command:
+    def finish_command(self, claim: Claim, status: JobStatus, *, service_ms: int) -> Command:
         """Return the command that ends a job, for the token log to run after the job's terminal event.
 
         It answers 1, or 0 when the job has another owner; then nothing is changed.
@@ -226,7 +201,6 @@ class JobQueue:
             claim: The job in hand.
             status: How it ended.
             service_ms: How long it held its slot; 0: not a measure for others.
-            retention_ms: How long its state and its log stay.
 
         """
         id_, model = claim.job.id, claim.job.model
@@ -240,7 +214,7 @@ class JobQueue:
             redis_keys.DEADLINES,
             redis_keys.READERS + id_,
         ]
-        arguments = (id_, claim.epoch, status.value, retention_ms, service_ms)
+        arguments = (id_, claim.epoch, status.value, service_ms)
         return ("EVAL", self._finish, len(keys), *keys, *arguments)
 
     async def requeue(self, claim: Claim, *, delay_ms: int = 0, failed: bool) -> bool:
@@ -275,7 +249,7 @@ class JobQueue:
         return await self._release(keys, [worker_id, redis_keys.JOB, *map(redis_keys.wake_channel, models)])
 
     async def stop(
-        self, job_id: str, *, error: JobError, status: JobStatus, retention_ms: int, user_id: str = ""
+        self, job_id: str, *, error: JobError, status: JobStatus, user_id: str = "", only_if_unattended: bool = False
     ) -> Stopped | None:
         """End a job that waits, or tell the worker that runs it to; any process may ask.
 
@@ -283,8 +257,9 @@ class JobQueue:
             job_id: A valid id.
             error: What the stream ends with.
             status: What a job that waits ends as.
-            retention_ms: How long state and log of a job that waited stay.
             user_id: Whose job it must be; empty: anybody's.
+            only_if_unattended: Leave it alone if it is read after all; otherwise free its idempotency key, so that
+                whoever comes back begins anew.
 
         Returns:
             What has become of the job; None: there is no such job (any more), or it is another user's.
@@ -305,7 +280,7 @@ class JobQueue:
             error.code,
             status.value,
             EventKind.ERROR.value + encode_payload(terminal),
-            retention_ms,
+            int(only_if_unattended),
             redis_keys.WAITING,
             redis_keys.DELAYED,
             redis_keys.RUNNING,

@@ -21,6 +21,7 @@ permanent list at the end, whose size is bounded by what they index. Job ids are
 | ds:workers              | sorted set | worker ids; score = end of their lease, ms               | workers          |
 | ds:worker:<id>          | string     | what the worker announces, JSON (shared/registry.py)     | workers          |
 | ds:limit:<scope>:<name> | string     | GCRA's theoretical arrival time, µs                      | admit, limiter   |
+| ds:idempotency:<digest> | string     | job id and fingerprint (shared/idempotency.py)           | admit, stop      |
 """
 
 WAITING = "arq:queue:"
@@ -38,6 +39,7 @@ MODELS = "ds:models"
 WORKERS = "ds:workers"
 WORKER = "ds:worker:"
 LIMIT = "ds:limit:"
+IDEMPOTENCY = "ds:idempotency:"
 
 PERMANENT_PREFIXES = (WAITING, DELAYED, RUNNING, FAIR, PACE, DEADLINES, ATTENDED, MODELS, WORKERS)
 
@@ -47,6 +49,11 @@ REGISTRY_CHANNEL = "ds:registry"  # says that a worker came, went or changed wha
 def limit(scope: str, name: str) -> str:
     """Return the key of one rate limit, for example `limit("user", user_id)`."""
     return f"{LIMIT}{scope}:{name}"
+
+
+def idempotency(digest: str) -> str:
+    """Return the key under which a client's idempotency key is known by its digest."""
+    return IDEMPOTENCY + digest
 
 
 def gateway_channel(process: str) -> str:

@@ -133,7 +133,7 @@ class DatabaseSettings(Struct, frozen=True):
 
 
 class StreamSettings(Struct, frozen=True):
-    """How long what was streamed can be read again; gateway and worker must agree."""
+    """How long what was streamed can be read again; the gateway that admits a job decides."""
 
     stream_retention_secs: Annotated[
         PositiveSeconds, Meta(description="How long a finished job's stream can be replayed.", examples=["3600"])

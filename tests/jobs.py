@@ -9,10 +9,12 @@ from redis.asyncio import Redis
 
 from shared import redis_keys
 from shared.events import Event, EventKind
+from shared.idempotency import Idempotency
 from shared.ids import new_id
-from shared.job_queue import Admitted, Claim, JobQueue, LimitReached, QueueFull, RateLimit
+from shared.job_queue import Claim, JobQueue
 from shared.jobs import Job, JobKind, JobStatus
 from shared.token_log import JobLog, TokenLogWriter, read_after
+from shared.verdicts import Admitted, RateLimit, Verdict
 
 MODEL = "demo:latest"
 CHANNEL = "ds:gateway:test"
@@ -48,7 +50,8 @@ async def try_to_admit(
     unattended_ms: int = 0,
     grace_ms: int = 0,
     channel: str = CHANNEL,
-) -> Admitted | LimitReached | QueueFull:
+    idempotency: Idempotency | None = None,
+) -> Verdict:
     """Ask for admission."""
     return await queue.admit(
         job,
@@ -59,6 +62,7 @@ async def try_to_admit(
         unattended_ms=unattended_ms,
         grace_ms=grace_ms,
         retention_ms=RETENTION_MS,
+        idempotency=idempotency,
     )
 
 
@@ -129,7 +133,7 @@ async def finish(
     redis: Redis, queue: JobQueue, claim: Claim, status: JobStatus = JobStatus.COMPLETED, *, service_ms: int = 0
 ) -> bool:
     """End a claimed job; False when it has another owner."""
-    command = queue.finish_command(claim, status, service_ms=service_ms, retention_ms=RETENTION_MS)
+    command = queue.finish_command(claim, status, service_ms=service_ms)
     return bool(await redis.execute_command(*command))
 
 

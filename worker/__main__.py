@@ -22,7 +22,6 @@ def main() -> int:
         work(
             redis_settings=own.redis,
             database_settings=own.database,
-            streams=own.streams,
             ollama_settings=own.ollama,
             settings=own.worker,
         )

@@ -48,7 +48,6 @@ class JobWorker(Worker):
         worker_id: Who claims.
         run: Brings one job to its terminal event; None as its answer: the job is to be put back.
         ended: Told of every job that has ended.
-        retention_ms: How long a finished job's log can be read.
 
     """
 
@@ -61,7 +60,6 @@ class JobWorker(Worker):
         worker_id: str,
         run: Run,
         ended: Callable[[JobInHand], None],
-        retention_ms: int,
     ) -> None:
         super().__init__(
             [func(self._run_function, name=Envelopes.FUNCTION_NAME)],
@@ -85,7 +83,6 @@ class JobWorker(Worker):
         self._worker_id = worker_id
         self._run_job = run
         self._tell_ended = ended
-        self._retention_ms = retention_ms
         self._in_hand: dict[str, JobInHand] = {}
         self._claiming = asyncio.Lock()
         self._awake = asyncio.Event()
@@ -199,7 +196,6 @@ class JobWorker(Worker):
                 job.claim,
                 job.outcome,
                 service_ms=job.age_ms() if job.outcome is JobStatus.COMPLETED else 0,
-                retention_ms=self._retention_ms,
             )
         )
         if ended:

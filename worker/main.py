@@ -13,7 +13,7 @@ from shared.database import engine
 from shared.garbage import collect_rarely
 from shared.job_queue import JobQueue
 from shared.redis_client import connect
-from shared.settings import DatabaseSettings, RedisSettings, StreamSettings
+from shared.settings import DatabaseSettings, RedisSettings
 from shared.token_log import TokenLogWriter
 from worker.announcer import Announcer
 from worker.generate_reply import Author, generate_reply
@@ -31,7 +31,6 @@ async def work(
     *,
     redis_settings: RedisSettings,
     database_settings: DatabaseSettings,
-    streams: StreamSettings,
     ollama_settings: OllamaSettings,
     settings: WorkerSettings,
 ) -> None:
@@ -64,7 +63,6 @@ async def work(
             worker_id=worker_id,
             run=partial(generate_reply, author),
             ended=ledger.enter,
-            retention_ms=streams.stream_retention_secs * 1000,
         )
         mailbox = Mailbox(listening, worker, worker_id)
         announcer = Announcer(

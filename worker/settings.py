@@ -13,7 +13,6 @@ from shared.settings import (
     Millis,
     RedisSettings,
     Seconds,
-    StreamSettings,
     load,
 )
 
@@ -56,7 +55,6 @@ class Settings(Struct, frozen=True):
     app: AppSettings
     redis: RedisSettings
     database: DatabaseSettings
-    streams: StreamSettings
     ollama: OllamaSettings
     worker: WorkerSettings
 
@@ -74,7 +72,6 @@ def read(environment: Mapping[str, str]) -> Settings:
         app=load(AppSettings, environment),
         redis=load(RedisSettings, environment),
         database=database,
-        streams=load(StreamSettings, environment),
         ollama=load(OllamaSettings, environment),
         worker=load(WorkerSettings, environment),
     )

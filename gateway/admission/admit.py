@@ -2,15 +2,26 @@
 
 import math
 
+from msgspec import Struct
 from redis.exceptions import RedisError
 
 from gateway.admission.rate_limit import RETRY_WITHOUT_REDIS_S, Limit, LimitState, refusal, to_states
 from gateway.admission.settings import QueueSettings
-from shared.errors import QueueFullError, StoreUnavailableError
-from shared.job_queue import Admitted, JobQueue, LimitReached, Place, QueueFull
+from shared.errors import IdempotencyMismatchError, QueueFullError, StoreUnavailableError
+from shared.idempotency import Idempotency
+from shared.job_queue import JobQueue
 from shared.jobs import Job
+from shared.verdicts import Admitted, Attached, KeyMismatched, LimitReached, Place, QueueFull
 
 UNMEASURED_SERVICE_MS = 10_000  # what a job is taken to need as long as none of its model has ended
+
+
+class Admission(Struct, frozen=True):
+    """How a request was let in."""
+
+    job_id: str
+    place: Place | None  # in the queue; None: the request's idempotency key stands for a job that was there already
+    limits: tuple[LimitState, ...]  # as they are now
 
 
 class Gate:
@@ -19,7 +30,7 @@ class Gate:
     Args:
         queue: Where admitted jobs wait.
         settings: The queue's bounds.
-        retention_ms: How long a job's log outlives it.
+        retention_ms: How long a job's log outlives it, at least.
 
     """
 
@@ -38,8 +49,9 @@ class Gate:
         queue_timeout_ms: int,
         unattended_ms: int,
         grace_ms: int,
-    ) -> tuple[Place, tuple[LimitState, ...]]:
-        """Enqueue a job, or refuse it and change nothing.
+        idempotency: Idempotency | None,
+    ) -> Admission:
+        """Enqueue a job, unless its idempotency key stands for one already, or refuse it and change nothing.
 
         Args:
             job: What is to be done.
@@ -49,12 +61,11 @@ class Gate:
             queue_timeout_ms: See `JobQueue.admit`.
             unattended_ms: See `JobQueue.admit`.
             grace_ms: See `JobQueue.admit`.
-
-        Returns:
-            The job's place in the queue, and the limits as they are now.
+            idempotency: What the request is known by; None: nothing.
 
         Raises:
             RateLimitedError: A rate limit is used up.
+            IdempotencyMismatchError: The key stands for the job of another request.
             QueueFullError: As many jobs wait for the model as may.
             StoreUnavailableError: Redis is out of reach, or full.
 
@@ -69,6 +80,7 @@ class Gate:
                 unattended_ms=unattended_ms,
                 grace_ms=grace_ms,
                 retention_ms=self._retention_ms,
+                idempotency=idempotency,
             )
         except RedisError as error:
             raise StoreUnavailableError(
@@ -76,10 +88,14 @@ class Gate:
             ) from error
         match verdict:
             case Admitted():
-                return verdict.place, to_states(limits, list(verdict.limits))
+                return Admission(job.id, verdict.place, to_states(limits, list(verdict.limits)))
+            case Attached():
+                return Admission(verdict.job_id, None, to_states(limits, list(verdict.limits)))
             case LimitReached():
                 states = to_states(limits, list(verdict.limits))
                 raise refusal(states[verdict.index - 1], retry_after_us=verdict.retry_after_us)
+            case KeyMismatched():
+                raise IdempotencyMismatchError("This key was sent with another request.", param="Idempotency-Key")
             case QueueFull():
                 raise QueueFullError(
                     f"{verdict.depth} jobs wait for this model already.",

@@ -10,7 +10,7 @@ import logging
 from redis.exceptions import RedisError
 
 from shared.errors import JobCancelledError, JobError, JobExpiredError
-from shared.job_queue import JobQueue
+from shared.job_queue import JobQueue, Stopped
 from shared.jobs import JobStatus
 
 SWEEP_EVERY_S = 0.5
@@ -21,9 +21,8 @@ _log = logging.getLogger(__name__)
 class Sweeper:
     """Looks for jobs to end twice a second."""
 
-    def __init__(self, queue: JobQueue, *, retention_ms: int) -> None:
+    def __init__(self, queue: JobQueue) -> None:
         self._queue = queue
-        self._retention_ms = retention_ms
         self._hurry = asyncio.Event()
 
     def hurry(self) -> None:
@@ -45,10 +44,13 @@ class Sweeper:
     async def sweep(self) -> None:
         """End what is due now."""
         for job_id in await self._queue.overdue():
-            await self._end(job_id, JobExpiredError("The job's deadline has passed."), JobStatus.EXPIRED)
+            error = JobExpiredError("The job's deadline has passed.")
+            _swept(job_id, error, await self._queue.stop(job_id, error=error, status=JobStatus.EXPIRED))
         for job_id in await self._queue.unattended():
-            await self._end(job_id, JobCancelledError("Its reader has gone."), JobStatus.CANCELLED)
+            error = JobCancelledError("Its reader has gone.")
+            stopped = await self._queue.stop(job_id, error=error, status=JobStatus.CANCELLED, only_if_unattended=True)
+            _swept(job_id, error, stopped)
 
-    async def _end(self, job_id: str, error: JobError, status: JobStatus) -> None:
-        outcome = await self._queue.stop(job_id, error=error, status=status, retention_ms=self._retention_ms)
-        _log.info("job_swept", extra={"job_id": job_id, "code": error.code, "status": outcome and outcome.status})
+
+def _swept(job_id: str, error: JobError, stopped: Stopped | None) -> None:
+    _log.info("job_swept", extra={"job_id": job_id, "code": error.code, "status": stopped and stopped.status})

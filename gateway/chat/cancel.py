@@ -12,9 +12,8 @@ from shared.jobs import JobStatus
 class Canceller:
     """Cancels jobs on behalf of their owners."""
 
-    def __init__(self, queue: JobQueue, *, retention_ms: int) -> None:
+    def __init__(self, queue: JobQueue) -> None:
         self._queue = queue
-        self._retention_ms = retention_ms
 
     async def cancel(self, job_id: str, *, user_id: str) -> Stopped:
         """Stop a job that waits or runs.
@@ -34,7 +33,6 @@ class Canceller:
                 job_id,
                 error=JobCancelledError("The job was cancelled."),
                 status=JobStatus.CANCELLED,
-                retention_ms=self._retention_ms,
                 user_id=user_id,
             )
         except RedisError as error:

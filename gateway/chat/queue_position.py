@@ -10,7 +10,8 @@ from gateway.admission.admit import wait_ms
 from gateway.models.catalog import ModelCatalog
 from gateway.relay import Reader, Relay
 from shared.events import Event, EventKind, Queued, encode_payload
-from shared.job_queue import JobQueue, Place
+from shared.job_queue import JobQueue
+from shared.verdicts import Place
 
 LOOK_EVERY_S = 1.0
 NEAR_POSITION = 20  # up to here every change is told

@@ -75,7 +75,7 @@ class Resumption:
         self._positions = positions
         self._grace_ms = grace_ms
 
-    async def find(self, job_id: str, *, user_id: str, last_event_id: str) -> Place:
+    async def find(self, job_id: str, *, user_id: str, last_event_id: str = "") -> Place:
         """Return the place in a user's stream after an event; an empty id means the beginning.
 
         Raises:

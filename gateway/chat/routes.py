@@ -12,17 +12,19 @@ from gateway.admission.rate_limit_headers import rate_limit_headers
 from gateway.chat.cancel import Canceller
 from gateway.chat.collect import collect
 from gateway.chat.event_stream import RETRY, RETRY_SOON, to_frames
+from gateway.chat.idempotency import HEADER, KEY_PATTERN, REPLAYED
 from gateway.chat.reader_access import RequireReader
 from gateway.chat.resume import Resumption
 from gateway.chat.schemas import ChatRequest, JobAnswer
 from gateway.chat.stream_links import StreamLinks
-from gateway.chat.submit import ChatDesk
+from gateway.chat.submit import ChatDesk, Submission
 from gateway.dependencies import Injected
 from gateway.error_responses import status_of
 from gateway.operation import Answer, Operation, Parameter
 from gateway.principal import AuthenticatedRequest, RequirePrincipal
 from gateway.relay import Reader
 from shared.errors import (
+    IdempotencyMismatchError,
     InvalidEventIdError,
     JobError,
     ModelNotFoundError,
@@ -36,7 +38,11 @@ from shared.errors import (
 )
 from shared.events import Chunk
 
-REFUSALS = (ModelNotFoundError, NoWorkerError, QueueFullError, StoreUnavailableError)
+REFUSALS = (ModelNotFoundError, NoWorkerError, QueueFullError, StoreUnavailableError, IdempotencyMismatchError)
+ANSWER_HEADERS = ("X-Job-Id", *REPLAYED)
+IDEMPOTENCY = Parameter(
+    HEADER, "header", "Requests with the same key within 24 hours, and the same body, are one job.", pattern=KEY_PATTERN
+)
 STREAM_HEADERS = {"X-Accel-Buffering": "no"}
 
 
@@ -46,20 +52,24 @@ STREAM_HEADERS = {"X-Accel-Buffering": "no"}
     summary="Ask a model and wait for the whole answer",
     operation=Operation(
         body=ChatRequest,
-        answers={HTTPStatus.OK: Answer("The pieces of the answer.", list[Chunk], headers=["X-Job-Id"])},
+        answers={HTTPStatus.OK: Answer("The pieces of the answer.", list[Chunk], headers=ANSWER_HEADERS)},
         errors=[*REFUSALS, *family(JobError).values()],
+        parameters=[IDEMPOTENCY],
         is_limited=True,
     ),
 )
 async def create_chat(request: AuthenticatedRequest, chats: Injected[ChatDesk]) -> Response[bytes]:
-    """Return the chunks of the answer as one JSON array; if the client goes away, the job is cancelled."""
-    async with chats.submit(request, grace_ms=0) as submission:
+    """Return the chunks of the answer as one JSON array.
+
+    If the client goes away, the job is cancelled; with an `Idempotency-Key` only after `DISCONNECT_GRACE_SECS`.
+    """
+    async with chats.submit(request, is_stream=False) as submission:
         answer = await collect(submission.reader, request.receive)
     return Response(
         answer.body,
         status_code=status_of(by_code(answer.error_code)) if answer.error_code else HTTPStatus.OK,
         media_type="application/json",
-        headers={"X-Job-Id": submission.job.id, **rate_limit_headers(submission.limits)},
+        headers=_headers(submission),
     )
 
 
@@ -69,24 +79,29 @@ async def create_chat(request: AuthenticatedRequest, chats: Injected[ChatDesk]) 
     summary="Ask a model and have the answer streamed",
     operation=Operation(
         body=ChatRequest,
-        answers={HTTPStatus.OK: Answer("Server-sent events.", str, "text/event-stream", headers=["X-Job-Id"])},
+        answers={HTTPStatus.OK: Answer("Server-sent events.", str, "text/event-stream", headers=ANSWER_HEADERS)},
         errors=REFUSALS,
+        parameters=[IDEMPOTENCY],
         is_limited=True,
     ),
 )
 async def stream_chat(request: AuthenticatedRequest, chats: Injected[ChatDesk]) -> Stream:
     """Return server-sent events: `queued`, `started`, `chunk` …, one of which ends the stream, or `error`."""
     async with AsyncExitStack() as stack:
-        submission = await stack.enter_async_context(chats.submit(request, grace_ms=chats.grace_ms))
-        chats.announce(submission)
+        submission = await stack.enter_async_context(chats.submit(request, is_stream=True))
         frames = _frames(stack.pop_all(), submission.reader)
     # A generator that was never begun never cleans up; from here on this one does, whatever becomes of the response.
     await anext(frames)
     return Stream(
         frames,
         media_type="text/event-stream",
-        headers={"X-Job-Id": submission.job.id, **STREAM_HEADERS, **rate_limit_headers(submission.limits)},
+        headers={**_headers(submission), **STREAM_HEADERS},
     )
+
+
+def _headers(submission: Submission) -> dict[str, str]:
+    replayed = REPLAYED if submission.is_replay else {}
+    return {"X-Job-Id": submission.job_id, **replayed, **rate_limit_headers(submission.limits)}
 
 
 async def _frames(stack: AsyncExitStack, reader: Reader) -> AsyncGenerator[bytes]:

@@ -6,13 +6,15 @@ from contextlib import asynccontextmanager
 import msgspec
 from msgspec import Struct
 
-from gateway.admission.admit import Gate
+from gateway.admission.admit import Admission, Gate
 from gateway.admission.attendance import LEASE_MS, Attendance
 from gateway.admission.limited_routes import charge_address
 from gateway.admission.policy import LimitPolicy
 from gateway.admission.rate_limit import LimitState
 from gateway.admission.settings import QueueSettings
+from gateway.chat.idempotency import idempotency_of
 from gateway.chat.queue_position import queued_notice
+from gateway.chat.resume import Resumption
 from gateway.chat.schemas import ChatRequest, OllamaChat
 from gateway.chat.stream_links import StreamLinks
 from gateway.client_address import ClientAddress
@@ -24,9 +26,10 @@ from gateway.request_body import JsonBody
 from gateway.request_id import current_request_id
 from gateway.trace_context import traceparent_of
 from shared import ids
-from shared.errors import InvalidRequestError
-from shared.job_queue import Place
+from shared.errors import IdempotencyMismatchError, InvalidRequestError
+from shared.idempotency import Idempotency
 from shared.jobs import Job, JobKind
+from shared.verdicts import Place
 
 _encoder = msgspec.json.Encoder()
 
@@ -34,10 +37,19 @@ _encoder = msgspec.json.Encoder()
 class Submission(Struct, frozen=True):
     """An admitted job with its reader."""
 
-    job: Job
+    job_id: str
     reader: Reader
-    place: Place
     limits: tuple[LimitState, ...]
+    is_replay: bool  # whether the job was there already, for the same idempotency key
+
+
+class _Order(Struct, frozen=True):
+    """What a request asks for."""
+
+    job: Job
+    idempotency: Idempotency | None
+    queue_timeout_ms: int  # how long the job may wait
+    grace_ms: int  # how long it goes on without readers
 
 
 class ChatDesk:
@@ -48,6 +60,7 @@ class ChatDesk:
         gate: The way into the queue.
         catalog: Which models there are.
         attendance: Where readers sign off.
+        resumption: Reads jobs that are there already.
         limits: Which limits a request spends from.
         client_address: Where a request comes from.
         body: Reads the request's body.
@@ -64,6 +77,7 @@ class ChatDesk:
         gate: Gate,
         catalog: ModelCatalog,
         attendance: Attendance,
+        resumption: Resumption,
         limits: LimitPolicy,
         client_address: ClientAddress,
         body: JsonBody[ChatRequest],
@@ -71,11 +85,11 @@ class ChatDesk:
         settings: QueueSettings,
         new_meter: Callable[[str], ReplyMeter],
     ) -> None:
-        self.grace_ms = settings.disconnect_grace_secs * 1000
         self._relay = relay
         self._gate = gate
         self._catalog = catalog
         self._attendance = attendance
+        self._resumption = resumption
         self._limits = limits
         self._client_address = client_address
         self._body = body
@@ -84,16 +98,19 @@ class ChatDesk:
         self._new_meter = new_meter
 
     @asynccontextmanager
-    async def submit(self, request: AuthenticatedRequest, *, grace_ms: int) -> AsyncGenerator[Submission]:
+    async def submit(self, request: AuthenticatedRequest, *, is_stream: bool) -> AsyncGenerator[Submission]:
         """Enqueue a chat and read its job inside the block; leaving early counts as the reader's going away.
+
+        A request whose idempotency key stands for a job already reads that one, from its start.
 
         Args:
             request: With a `ChatRequest` as its body.
-            grace_ms: How long the job goes on without a reader.
+            is_stream: Whether the reader is shown its place in the queue, and can go on after a disconnect; a client
+                that waits for a whole answer can do so if it has sent an idempotency key.
 
         Raises:
-            InvalidRequestError: The body is wrong, in one of the ways of `JsonBody.read`, or a timeout is too long;
-                this is charged to the client's address.
+            InvalidRequestError: The body is wrong, in one of the ways of `JsonBody.read`, or a timeout is too long,
+                or the idempotency key is none or stands for another request; this is charged to the client's address.
             ModelNotFoundError: Nobody has the model.
             NoWorkerError: Nobody has it just now, and jobs may not wait.
             RateLimitedError: A rate limit is used up.
@@ -102,40 +119,57 @@ class ChatDesk:
 
         """
         try:
-            job, queue_timeout_ms = self._to_job(request, await self._body.read(request))
+            order = self._to_order(request, await self._body.read(request), is_stream=is_stream)
         except InvalidRequestError:
             await charge_address(request.scope)
             raise
-        slots = self._catalog.registry.slots(job.model)
+        job = order.job
         meter = self._new_meter(job.model)
         # Reading begins before the job is in the queue, so that nothing live is missed.
-        with self._relay.read(job.id, job.model, grace_ms=grace_ms, observe=meter.saw) as reader:
-            place, limits = await self._gate.admit(
+        with self._relay.read(job.id, job.model, grace_ms=order.grace_ms, observe=meter.saw) as reader:
+            admission = await self._enqueue(request, order)
+            if admission.place is not None:
+                if is_stream:
+                    self._announce(reader, admission.place, user_id=job.user_id)
+                try:
+                    yield Submission(job.id, reader, admission.limits, is_replay=False)
+                finally:
+                    meter.left()
+                    if not reader.ended:
+                        self._attendance.leave(job.id, grace_ms=order.grace_ms)
+                return
+        place = await self._resumption.find(admission.job_id, user_id=job.user_id)
+        stream_url = self._links.to(admission.job_id, user_id=job.user_id)
+        async with self._resumption.read(place, stream_url=stream_url) as reader:
+            yield Submission(admission.job_id, reader, admission.limits, is_replay=True)
+
+    async def _enqueue(self, request: AuthenticatedRequest, order: _Order) -> Admission:
+        job = order.job
+        try:
+            return await self._gate.admit(
                 job,
                 limits=self._limits.of_user(job.user_id, self._client_address.of(request)),
                 channel=self._relay.channel,
-                slots=slots,
-                queue_timeout_ms=queue_timeout_ms,
+                slots=self._catalog.registry.slots(job.model),
+                queue_timeout_ms=order.queue_timeout_ms,
                 unattended_ms=LEASE_MS,
-                grace_ms=grace_ms,
+                grace_ms=order.grace_ms,
+                idempotency=order.idempotency,
             )
-            try:
-                yield Submission(job, reader, place, limits)
-            finally:
-                meter.left()
-                if not reader.ended:
-                    self._attendance.leave(job.id, grace_ms=grace_ms)
+        except IdempotencyMismatchError:
+            await charge_address(request.scope)
+            raise
 
-    def announce(self, submission: Submission) -> None:
-        """Have the reader begin with `queued`; those who wait for a whole answer are told nothing on the way."""
-        reader, job, place = submission.reader, submission.job, submission.place
+    def _announce(self, reader: Reader, place: Place, *, user_id: str) -> None:
+        """Have the reader begin with `queued`."""
         reader.told_position = place.position
-        reader.stream_url = self._links.to(job.id, user_id=job.user_id)
-        reader.begin_with(queued_notice(reader, place, slots=self._catalog.registry.slots(job.model)))
+        reader.stream_url = self._links.to(reader.job_id, user_id=user_id)
+        reader.begin_with(queued_notice(reader, place, slots=self._catalog.registry.slots(reader.model)))
 
-    def _to_job(self, request: AuthenticatedRequest, chat: ChatRequest) -> tuple[Job, int]:
-        """Return the job that is asked for, and how long it may wait in ms."""
+    def _to_order(self, request: AuthenticatedRequest, chat: ChatRequest, *, is_stream: bool) -> _Order:
+        settings = self._settings
         model = self._catalog.resolve(chat.model)
+        idempotency = idempotency_of(request, chat)
         job = Job(
             id=ids.new_id(),
             kind=JobKind.CHAT,
@@ -144,10 +178,15 @@ class ChatDesk:
             request=_to_ollama(chat, model),
             request_id=current_request_id.get(),
             traceparent=traceparent_of(request.scope["headers"]),
-            timeout_ms=_bounded("timeout_ms", chat.timeout_ms, self._settings.job_timeout_ms),
+            timeout_ms=_bounded("timeout_ms", chat.timeout_ms, settings.job_timeout_ms),
             calls_tools=bool(chat.tools),
         )
-        return job, _bounded("queue_timeout_ms", chat.queue_timeout_ms, self._settings.queue_timeout_ms)
+        return _Order(
+            job=job,
+            idempotency=idempotency,
+            queue_timeout_ms=_bounded("queue_timeout_ms", chat.queue_timeout_ms, settings.queue_timeout_ms),
+            grace_ms=settings.disconnect_grace_secs * 1000 if is_stream or idempotency else 0,
+        )
 
 
 def _to_ollama(request: ChatRequest, model: str) -> bytes:

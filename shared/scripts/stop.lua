@@ -1,13 +1,14 @@
 -- Stops a job: one that no live worker holds ends here and now, one that runs is ended by its worker. Runs after
--- end_job.lua.
+-- end_job.lua and idempotency.lua.
 -- KEYS 1 job, 2 log, 3 payload, 4 deadlines, 5 attended, 6 readers
 -- ARGV 1 id, 2 user id (empty: whoever's), 3 code, 4 status it ends with, 5 terminal event (kind + payload, with the
---      request id left open as %s), 6 retention ms, 7 waiting prefix, 8 delayed prefix, 9 running prefix,
---      10 control channel prefix
--- Returns nothing when there is no such job, or it is another user's; otherwise its model, and 'stopping' or the
---      status it has ended with, now or before
+--      request id left open as %s), 6 '1': only if nobody reads it, 7 waiting prefix, 8 delayed prefix,
+--      9 running prefix, 10 control channel prefix
+-- Returns nothing when there is no such job, or it is another user's; otherwise its model, and 'stopping', or the
+--      status it has ended with, now or before, or that of a job that is read after all
 local RETRY_MS = 2000  -- a worker that dies before it obeys must not leave the job for ever
-local state = redis.call('HMGET', KEYS[1], 'status', 'user', 'model', 'epoch', 'channel', 'owner', 'request_id')
+local state = redis.call('HMGET', KEYS[1],
+  'status', 'user', 'model', 'epoch', 'channel', 'owner', 'request_id', 'retention_ms', 'idempotency_key')
 local id, status, model, owner = ARGV[1], state[1], state[3], state[6]
 if status and ARGV[2] ~= '' and ARGV[2] ~= state[2] then return false end
 if status ~= 'queued' and status ~= 'running' then
@@ -18,6 +19,11 @@ end
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if ARGV[6] == '1' then
+  local attended_until = redis.call('ZSCORE', KEYS[5], id)
+  if not attended_until or tonumber(attended_until) > now then return {model, status} end
+  idempotency_release(state[9], id)  -- whoever comes back is to have an answer
+end
 local waiting, delayed, running = ARGV[7] .. model, ARGV[8] .. model, ARGV[9] .. model
 if status == 'running' and tonumber(redis.call('ZSCORE', running, id) or '0') >= now then
   redis.call('ZREM', KEYS[5], id)
@@ -31,5 +37,5 @@ return {model, end_job({
   id = id, epoch = state[4], channel = state[5], request_id = state[7],
   hash = KEYS[1], log = KEYS[2], payload = KEYS[3], readers = KEYS[6],
   lists = {KEYS[4], KEYS[5], waiting, delayed, running},
-  status = ARGV[4], event = ARGV[5], retention_ms = ARGV[6], now = now,
+  status = ARGV[4], event = ARGV[5], retention_ms = state[8], now = now,
 })}

@@ -96,7 +96,6 @@ def job_worker(
         worker_id="w1",
         run=script,
         ended=script.ended.append,
-        retention_ms=RETENTION_MS,
     )
     worker.models = frozenset({MODEL, OTHER_MODEL})
     return worker
@@ -412,7 +411,7 @@ class TestAJobThatEnds:
         async with at_work(redis, queue, script):
             job = await admit(queue)
             await script.next()
-            await queue.stop(job.id, error=JobCancelledError(""), status=JobStatus.CANCELLED, retention_ms=RETENTION_MS)
+            await queue.stop(job.id, error=JobCancelledError(""), status=JobStatus.CANCELLED)
 
             await until_status(redis, job, JobStatus.CANCELLED)
 

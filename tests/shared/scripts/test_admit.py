@@ -7,8 +7,9 @@ from redis.asyncio import Redis
 
 from gateway.admission.rate_limit import Limit
 from shared import redis_keys
-from shared.job_queue import Admitted, JobQueue, LimitReached, Place, QueueFull
+from shared.job_queue import JobQueue
 from shared.jobs import Job, JobStatus, decode_job
+from shared.verdicts import Admitted, LimitReached, Place, QueueFull
 from tests.jobs import CHANNEL, MODEL, RETENTION_MS, admit, make_job, state_of, try_to_admit
 from tests.listening import listening
 

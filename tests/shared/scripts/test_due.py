@@ -7,12 +7,12 @@ from shared.errors import JobCancelledError
 from shared.ids import new_id
 from shared.job_queue import JobQueue
 from shared.jobs import JobStatus
-from tests.jobs import CHANNEL, RETENTION_MS, admit
+from tests.jobs import CHANNEL, admit
 from tests.waiting import wait_until
 
 
 async def cancel(queue: JobQueue, job_id: str) -> None:
-    await queue.stop(job_id, error=JobCancelledError(""), status=JobStatus.CANCELLED, retention_ms=RETENTION_MS)
+    await queue.stop(job_id, error=JobCancelledError(""), status=JobStatus.CANCELLED)
 
 
 async def test_a_job_is_overdue_when_its_time_in_the_queue_is_over(queue: JobQueue) -> None:
@@ -107,9 +107,7 @@ async def test_ids_of_jobs_that_redis_has_lost_leave_the_lists(queue: JobQueue, 
 async def test_somebody_else_asking_does_not_take_a_job_off_the_lists(queue: JobQueue) -> None:
     job = await admit(queue, queue_timeout_ms=1)
 
-    stopped = await queue.stop(
-        job.id, error=JobCancelledError(""), status=JobStatus.CANCELLED, retention_ms=RETENTION_MS, user_id="mallory"
-    )
+    stopped = await queue.stop(job.id, error=JobCancelledError(""), status=JobStatus.CANCELLED, user_id="mallory")
 
     assert stopped is None
     assert await wait_until(queue.overdue, description="the job is overdue") == [job.id]

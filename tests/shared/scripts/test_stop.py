@@ -29,15 +29,11 @@ def short_lease(queue: JobQueue, redis: Redis) -> JobQueue:
 
 
 async def cancel(queue: JobQueue, job: Job, *, user_id: str = "") -> Stopped | None:
-    return await queue.stop(
-        job.id, error=CANCELLED, status=JobStatus.CANCELLED, retention_ms=RETENTION_MS, user_id=user_id
-    )
+    return await queue.stop(job.id, error=CANCELLED, status=JobStatus.CANCELLED, user_id=user_id)
 
 
 async def expire(queue: JobQueue, job: Job) -> Stopped | None:
-    return await queue.stop(
-        job.id, error=JobExpiredError("Too late."), status=JobStatus.EXPIRED, retention_ms=RETENTION_MS
-    )
+    return await queue.stop(job.id, error=JobExpiredError("Too late."), status=JobStatus.EXPIRED)
 
 
 async def until_ended(queue: JobQueue, job: Job) -> Stopped:
@@ -192,4 +188,4 @@ class TestAJobThatHasEnded:
     async def test_and_that_nobody_remembers_is_not_there(self, queue: JobQueue) -> None:
         missing = JobError("gone")
 
-        assert await queue.stop(new_id(), error=missing, status=JobStatus.FAILED, retention_ms=1) is None
+        assert await queue.stop(new_id(), error=missing, status=JobStatus.FAILED) is None

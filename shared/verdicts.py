@@ -1,0 +1,62 @@
+"""What admission says of a request, and what it asks of a rate limit; JobQueue.admit is who says it."""
+
+from typing import Protocol
+
+from msgspec import Struct
+
+
+class RateLimit(Protocol):
+    """One rate limit that admission spends from; see shared/scripts/gcra.lua."""
+
+    @property
+    def key(self) -> str:
+        """The Redis key of its state."""
+        ...
+
+    @property
+    def arguments(self) -> tuple[int, int, int]:
+        """Emission interval in µs, burst, cost."""
+        ...
+
+
+class Place(Struct, frozen=True):
+    """Where a job stands in its model's queue."""
+
+    position: int  # 1-based, in fair order; it may rise
+    service_ms: int  # smoothed time a job of the model holds a slot; 0: none has been measured
+
+
+class Admitted(Struct, frozen=True):
+    """The job is in the queue."""
+
+    place: Place
+    limits: tuple[tuple[int, int], ...]  # per rate limit: what remains, and µs until it is whole again
+
+
+class LimitReached(Struct, frozen=True):
+    """Refused: a rate limit is used up; nothing was spent."""
+
+    index: int  # of the limit that makes the caller wait longest, from 1, in the order given
+    retry_after_us: int
+    limits: tuple[tuple[int, int], ...]  # as in Admitted
+
+
+class QueueFull(Struct, frozen=True):
+    """Refused: as many jobs wait as may; nothing was spent."""
+
+    depth: int
+    service_ms: int  # as in Place
+
+
+class Attached(Struct, frozen=True):
+    """Not needed: the request's idempotency key stands for a job already, which it now reads as well."""
+
+    job_id: str
+    limits: tuple[tuple[int, int], ...]  # as in Admitted
+
+
+class KeyMismatched(Struct, frozen=True):
+    """Refused: the idempotency key stands for the job of another request; nothing was spent."""
+
+
+Verdict = Admitted | Attached | LimitReached | KeyMismatched | QueueFull
