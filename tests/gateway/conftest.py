@@ -15,13 +15,16 @@ JWT_SECRET = "a secret of the tests, longer than 32 bytes"
 async def gateway(
     databases: Databases, redis_server: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncGenerator[ServerProcess]:
-    """A gateway with a database of its own; without rate limits, small bodies, and little patience."""
+    """A gateway with databases of its own; without rate limits, small bodies, and little patience.
+
+    It lives on when other tests use the Redis server, and must not sweep up the jobs that those leave unattended.
+    """
     async with databases.fresh() as database_url, ProcessStarter(tmp_path_factory.mktemp("gateway")) as start_process:
         yield await start_process(
             "gateway",
             {
                 "DATABASE_URL": database_url,
-                "REDIS_URL": redis_server,
+                "REDIS_URL": f"{redis_server.removesuffix('/0')}/1",
                 "JWT_SECRET": JWT_SECRET,
                 "RATE_LIMIT_ENABLED": "false",
                 "MAX_REQUEST_SIZE_BYTES": "4096",
