@@ -25,9 +25,9 @@ from shared.database.users import Role, User
 from shared.job_queue import JobQueue
 from shared.redis_client import connect
 from tests.databases import Databases
+from tests.faults.proxy import FaultProxy
 from tests.key_leaks import immortal_keys
 from tests.processes import ProcessStarter
-from tests.redis_wire import RedisWire
 
 
 @pytest.fixture(scope="session")
@@ -121,9 +121,9 @@ async def queue(redis: Redis) -> AsyncIterator[JobQueue]:
 
 
 @pytest.fixture
-async def wire(redis_url: str) -> AsyncIterator[RedisWire]:
+async def wire(redis_url: str) -> AsyncIterator[FaultProxy]:
     """A way to the same server that the test can break."""
-    async with RedisWire(redis_url) as wire:
+    async with FaultProxy(redis_url) as wire:
         yield wire
 
 

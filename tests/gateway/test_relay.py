@@ -19,9 +19,9 @@ from shared.jobs import Job
 from shared.redis_client import connect
 from shared.subscription import Subscription
 from shared.token_log import FencedError, JobLog, TokenLogWriter
+from tests.faults.proxy import FaultProxy
 from tests.jobs import MODEL, admit, claim_next, log_of, open_log, taken_over, writing
 from tests.listening import listening
-from tests.redis_wire import RedisWire
 from tests.waiting import wait_until
 
 HANG_S = 20.0  # a limit for hanging, not an expectation
@@ -112,7 +112,7 @@ async def bench_for(redis: Redis, relay: Relay) -> AsyncGenerator[Bench]:
 
 
 @pytest.fixture
-async def bench(queue: JobQueue, redis: Redis, wire: RedisWire) -> AsyncIterator[Bench]:
+async def bench(queue: JobQueue, redis: Redis, wire: FaultProxy) -> AsyncIterator[Bench]:
     """A relay whose reading of logs goes through `wire`, and to which the test delivers what it hears."""
     del queue  # it sees to it that all keys expire
     async with (
@@ -164,7 +164,7 @@ class TestLiveEvents:
             listens.cancel()
             await asyncio.gather(listens, return_exceptions=True)
 
-    async def test_need_no_look_at_the_log(self, bench: Bench, wire: RedisWire) -> None:
+    async def test_need_no_look_at_the_log(self, bench: Bench, wire: FaultProxy) -> None:
         wire.cut()
         answer = await bench.answer()
         with bench.relay.read(answer.job.id, MODEL, ignore) as reader:
@@ -286,7 +286,7 @@ class TestPublications:
             assert [event.payload for event in await rest_of(reader)] == [b"1", b"2", b"the end"]
 
     async def test_of_a_lost_owner_are_dropped_also_while_the_log_is_being_read(
-        self, bench: Bench, wire: RedisWire
+        self, bench: Bench, wire: FaultProxy
     ) -> None:
         """The reader has not heard of the new owner; only the log can tell it."""
         answer = await bench.answer()
@@ -303,7 +303,7 @@ class TestPublications:
             bench.relay.resubscribed()
             await wire.until_held()
             bench.relay.deliver(too_late)
-            wire.release_replies()
+            wire.mend()
             await successor.write(b"2")
             await successor.end()
             await bench.deliver()
@@ -328,7 +328,7 @@ class TestPublications:
 
             assert [event.payload for event in await rest_of(reader)] == [b"1", b"2", b"the end"]
 
-    async def test_that_come_while_the_log_is_being_read_are_shown_too(self, bench: Bench, wire: RedisWire) -> None:
+    async def test_that_come_while_the_log_is_being_read_are_shown_too(self, bench: Bench, wire: FaultProxy) -> None:
         """They may be too young for what is being read, and nobody comes back to them."""
         answer = await bench.answer()
         with bench.relay.read(answer.job.id, MODEL, ignore) as reader:
@@ -341,7 +341,7 @@ class TestPublications:
             await answer.write(b"2")
             await answer.end()
             await bench.deliver()
-            wire.release_replies()
+            wire.mend()
 
             assert await shown == await log_of(bench.redis, answer.job)
 
@@ -358,7 +358,7 @@ class TestPublications:
 
 
 class TestAReaderThatIsBehind:
-    async def test_is_not_one_that_reads_along_however_much_comes(self, bench: Bench, wire: RedisWire) -> None:
+    async def test_is_not_one_that_reads_along_however_much_comes(self, bench: Bench, wire: FaultProxy) -> None:
         wire.cut()
         piece = b"x" * (BUFFER_LIMIT_BYTES // 2)
         answer = await bench.answer()
@@ -389,7 +389,7 @@ class TestAReaderThatIsBehind:
                 bench.redis, answer.job
             )
 
-    async def test_is_live_again_when_it_has_caught_up(self, bench: Bench, wire: RedisWire) -> None:
+    async def test_is_live_again_when_it_has_caught_up(self, bench: Bench, wire: FaultProxy) -> None:
         answer = await bench.answer()
         with bench.relay.read(answer.job.id, MODEL, ignore) as reader:
             shown = reader.events()
@@ -417,7 +417,7 @@ class TestAReaderThatIsBehind:
                 assert await rest_of(reader) == await log_of(bench.redis, answer.job)
 
     async def test_waits_while_redis_is_away(
-        self, bench: Bench, wire: RedisWire, caplog: pytest.LogCaptureFixture
+        self, bench: Bench, wire: FaultProxy, caplog: pytest.LogCaptureFixture
     ) -> None:
         answer = await bench.answer()
         with bench.relay.read(answer.job.id, MODEL, ignore) as reader:
@@ -473,7 +473,7 @@ class TestTheWatch:
 
                 assert without_heartbeats(rest) == await log_of(bench.redis, answer.job)
 
-    async def test_keeps_a_stream_warm_while_redis_is_away(self, bench: Bench, wire: RedisWire) -> None:
+    async def test_keeps_a_stream_warm_while_redis_is_away(self, bench: Bench, wire: FaultProxy) -> None:
         answer = await bench.answer()
         wire.cut()
         async with watching(bench.relay):
@@ -514,7 +514,7 @@ class TestTheWatch:
 
             assert await rest_of(slow) == log
 
-    async def test_survives_an_outage(self, bench: Bench, wire: RedisWire, caplog: pytest.LogCaptureFixture) -> None:
+    async def test_survives_an_outage(self, bench: Bench, wire: FaultProxy, caplog: pytest.LogCaptureFixture) -> None:
         answer = await bench.answer()
         async with watching(bench.relay):
             with bench.relay.read(answer.job.id, MODEL, ignore) as reader:

@@ -1,14 +1,13 @@
 """One answer of the double while it is played on a connection."""
 
 import asyncio
-import socket
-import struct
 from collections.abc import Callable, Sequence
 from typing import Literal
 
 from aiohttp import web
 
 from infra.local.ollama_wire import JSON, NDJSON, Ending, Piece, encode
+from tests.faults.proxy import reset
 from tests.ollama_double.answers import Answer, Done, Fail, Step
 from tests.ollama_double.records import Gates, Generation, Records
 
@@ -55,7 +54,6 @@ class Performance:
         self._gates = gates
         self._records = records
         self._response = web.StreamResponse(headers={"Content-Type": NDJSON if streams else JSON})
-        self._whole: list[Piece] = []  # of an answer that is not streamed
         self._unwritten = b""
 
     async def play(self, steps: Sequence[Step]) -> web.StreamResponse:
@@ -75,11 +73,9 @@ class Performance:
 
     async def say(self, piece: Piece) -> None:
         """See `Stage.say`."""
+        self._generation.sent.append(piece)
         if self._streams:
             await self.write(self._line(piece, None))
-        else:
-            self._whole.append(piece)
-        self._generation.tokens_sent += 1
         self._records.changed()
 
     async def write(self, data: bytes) -> None:
@@ -130,7 +126,8 @@ class Performance:
             eval_count=self._generation.tokens_sent,
             eval_duration=A_MILLISECOND_NS,
         )
-        await self.write(self._line(_joined(self._whole), ending))
+        self._generation.was_closed = True
+        await self.write(self._line(Piece() if self._streams else _joined(self._generation.sent), ending))
 
     async def end(self) -> None:
         """See `Stage.end`."""
@@ -142,9 +139,7 @@ class Performance:
         self._records.changed()
         transport = self._request.transport
         if transport is not None and how == "rst":
-            on_for_0_s = struct.pack("ii", 1, 0)  # which makes closing a reset
-            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, on_for_0_s)
-            transport.abort()
+            reset(transport)
         elif transport is not None:
             transport.close()
         await asyncio.Event().wait()  # the server cancels this when it sees the connection gone

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from infra.local.ollama_wire import Piece
+
 UNTIL_S = 10.0  # a guard against hanging, never a statement about time
 
 Outcome = Literal["active", "completed", "aborted", "broken"]
@@ -20,7 +22,18 @@ class Generation(Struct):
     headers: dict[str, str]  # names in lower case
     request: dict[str, Any]
     outcome: Outcome = "active"  # aborted by the client's going away; broken off by the script
-    tokens_sent: int = 0
+    sent: list[Piece] = []  # in order; noted just before it is written
+    was_closed: bool = False  # whether the closing line was written
+
+    @property
+    def tokens_sent(self) -> int:
+        """How many pieces were sent."""
+        return len(self.sent)
+
+    @property
+    def text(self) -> str:
+        """The text that was sent."""
+        return "".join(piece.content for piece in self.sent)
 
 
 class State(Struct):

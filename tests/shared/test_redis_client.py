@@ -8,7 +8,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from shared.redis_client import connect
-from tests.redis_wire import RedisWire
+from tests.faults.proxy import FaultProxy
 
 HANG_S = 5.0  # a limit for hanging, not an expectation
 
@@ -35,7 +35,7 @@ async def test_work_that_is_cancelled_ends_at_whatever_moment_that_comes(redis: 
     assert ended, "the cancellation was swallowed"
 
 
-async def test_a_connection_that_breaks_is_an_error_and_made_anew(wire: RedisWire) -> None:
+async def test_a_connection_that_breaks_is_an_error_and_made_anew(wire: FaultProxy) -> None:
     async with connect(wire.url, role="test") as redis:
         wire.cut_at_next_reply()
         with pytest.raises(RedisConnectionError):
@@ -47,22 +47,22 @@ async def test_a_connection_that_breaks_is_an_error_and_made_anew(wire: RedisWir
         assert await redis.ping()
 
 
-async def test_an_answer_that_does_not_come_is_an_error(wire: RedisWire) -> None:
+async def test_an_answer_that_does_not_come_is_an_error(wire: FaultProxy) -> None:
     async with connect(wire.url, role="test", read_timeout_s=0.05) as redis:
         await redis.ping()
         wire.hold_replies()
         with pytest.raises(RedisTimeoutError):
             await redis.ping()
-        wire.release_replies()
+        wire.mend()
 
         assert await redis.ping()
 
 
-async def test_a_command_that_is_not_read_is_an_error(wire: RedisWire) -> None:
+async def test_a_command_that_is_not_read_is_an_error(wire: FaultProxy) -> None:
     """Far more is sent than all the buffers on the way hold."""
     async with connect(wire.url, role="test", read_timeout_s=0.05) as redis:
         await redis.ping()
-        wire.leave_requests_unread()
+        wire.hold_requests()
         with pytest.raises(RedisTimeoutError):
             await redis.echo("x" * (32 << 20))
 

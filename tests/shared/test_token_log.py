@@ -28,10 +28,10 @@ from shared.token_log import (
     read_tails,
     unpack,
 )
+from tests.faults.proxy import FaultProxy
 from tests.jobs import CHANNEL, MODEL, admit, claim_next, log_of, open_log, taken_over, writing
 from tests.key_leaks import immortal_keys
 from tests.listening import listening
-from tests.redis_wire import RedisWire
 from tests.waiting import wait_until
 
 HANG_S = 20.0  # a limit for hanging, not an expectation
@@ -46,7 +46,7 @@ async def writer(redis: Redis) -> AsyncIterator[TokenLogWriter]:
 
 
 @pytest.fixture
-async def wired(wire: RedisWire) -> AsyncIterator[TokenLogWriter]:
+async def wired(wire: FaultProxy) -> AsyncIterator[TokenLogWriter]:
     """A writer at work whose connection, which is open, goes through `wire`."""
     async with connect(wire.url, role="test") as redis:
         await redis.ping()
@@ -120,7 +120,7 @@ class TestWriting:
         assert heard_by_other == expected[2:]
 
     async def test_gathers_what_is_appended_while_a_pipeline_is_in_flight(
-        self, queue: JobQueue, redis: Redis, wired: TokenLogWriter, wire: RedisWire
+        self, queue: JobQueue, redis: Redis, wired: TokenLogWriter, wire: FaultProxy
     ) -> None:
         claim = await claimed(queue)
         log = open_log(wired, claim)
@@ -130,13 +130,13 @@ class TestWriting:
         for payload in (b"2", b"3"):
             log.append(CHUNK, payload)
             await asyncio.sleep(0)
-        wire.release_replies()
+        wire.mend()
         await log.stored()
 
         assert await entries_of(redis, claim) == [b"c1", b"c2\nc3"]
 
     async def test_is_stored_only_when_everything_is(
-        self, queue: JobQueue, redis: Redis, wired: TokenLogWriter, wire: RedisWire
+        self, queue: JobQueue, redis: Redis, wired: TokenLogWriter, wire: FaultProxy
     ) -> None:
         claim = await claimed(queue)
         log = open_log(wired, claim)
@@ -144,13 +144,13 @@ class TestWriting:
         log.append(CHUNK, b"1")
         await wire.until_held()
         log.append(CHUNK, b"2")
-        wire.release_replies()
+        wire.mend()
         await log.stored()
 
         assert await log_of(redis, claim.job) == events(b"1", b"2")
 
     async def test_waits_out_an_outage(
-        self, queue: JobQueue, redis: Redis, wired: TokenLogWriter, wire: RedisWire, caplog: pytest.LogCaptureFixture
+        self, queue: JobQueue, redis: Redis, wired: TokenLogWriter, wire: FaultProxy, caplog: pytest.LogCaptureFixture
     ) -> None:
         claim = await claimed(queue)
         log = open_log(wired, claim)
@@ -176,7 +176,7 @@ class TestRoom:
             await log.room()
 
     async def test_is_there_again_when_redis_has_caught_up(
-        self, queue: JobQueue, redis: Redis, wired: TokenLogWriter, wire: RedisWire
+        self, queue: JobQueue, redis: Redis, wired: TokenLogWriter, wire: FaultProxy
     ) -> None:
         claim = await claimed(queue)
         log = open_log(wired, claim)
@@ -189,7 +189,7 @@ class TestRoom:
         await asyncio.sleep(0)
         assert not room.done()
 
-        wire.release_replies()
+        wire.mend()
         await room
         assert len(await entries_of(redis, claim)) == 2
 
@@ -218,7 +218,7 @@ class TestALostOwner:
         assert await log_of(redis, claim.job) == events(b"1", b"2")
 
     async def test_is_told_while_it_waits_for_room(
-        self, queue: JobQueue, redis: Redis, wired: TokenLogWriter, wire: RedisWire
+        self, queue: JobQueue, redis: Redis, wired: TokenLogWriter, wire: FaultProxy
     ) -> None:
         claim = await claimed(queue)
         log = open_log(wired, claim)
@@ -228,13 +228,13 @@ class TestALostOwner:
         await wire.until_held()
         log.append(CHUNK, b"x" * (PENDING_LIMIT_BYTES + 1))
         room = asyncio.create_task(log.room())
-        wire.release_replies()
+        wire.mend()
 
         with pytest.raises(FencedError):
             await room
 
     async def test_publishes_nothing_more_once_it_is_told(
-        self, queue: JobQueue, redis: Redis, wired: TokenLogWriter, wire: RedisWire
+        self, queue: JobQueue, redis: Redis, wired: TokenLogWriter, wire: FaultProxy
     ) -> None:
         claim = await claimed(queue)
         log = open_log(wired, claim)
@@ -244,7 +244,7 @@ class TestALostOwner:
             log.append(CHUNK, b"in flight")
             await wire.until_held()
             log.append(CHUNK, b"pending")
-            wire.release_replies()
+            wire.mend()
             with pytest.raises(FencedError):
                 await log.stored()
             await wired.execute(("PUBLISH", CHANNEL, "the next publication"))
@@ -282,7 +282,7 @@ class TestALostOwner:
 
 class TestABrokenConnection:
     async def test_under_a_writing_that_was_done_repeats_nothing(
-        self, queue: JobQueue, redis: Redis, wired: TokenLogWriter, wire: RedisWire
+        self, queue: JobQueue, redis: Redis, wired: TokenLogWriter, wire: FaultProxy
     ) -> None:
         """The second writing is refused for its id, as a lost owner's is; but it is our own entry that is there."""
         claim = await claimed(queue)
@@ -299,7 +299,7 @@ class TestABrokenConnection:
         assert await log_of(redis, claim.job) == events(b"1", b"2")
 
     async def test_under_the_question_whose_entry_it_is_is_survived_too(
-        self, queue: JobQueue, redis: Redis, wired: TokenLogWriter, wire: RedisWire
+        self, queue: JobQueue, redis: Redis, wired: TokenLogWriter, wire: FaultProxy
     ) -> None:
         claim = await claimed(queue)
         log = open_log(wired, claim)
@@ -313,7 +313,7 @@ class TestABrokenConnection:
         assert await log_of(redis, claim.job) == events(b"x", b"x", b"x")
 
     async def test_does_not_hide_that_the_job_was_taken_meanwhile(
-        self, queue: JobQueue, redis: Redis, wired: TokenLogWriter, wire: RedisWire
+        self, queue: JobQueue, redis: Redis, wired: TokenLogWriter, wire: FaultProxy
     ) -> None:
         claim = await claimed(queue)
         log = open_log(wired, claim)

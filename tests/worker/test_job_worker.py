@@ -23,9 +23,9 @@ from shared.job_queue import Claim, JobQueue
 from shared.jobs import Job, JobStatus
 from shared.redis_client import connect
 from shared.token_log import FencedError, TokenLogWriter
+from tests.faults.proxy import FaultProxy
 from tests.jobs import MODEL, RETENTION_MS, admit, claim_next, log_of, make_job, state_of, writing
 from tests.listening import overhearing
-from tests.redis_wire import RedisWire
 from tests.waiting import wait_until
 from worker.envelopes import Envelopes
 from worker.job_in_hand import JobInHand, JobInterruptedError
@@ -350,7 +350,7 @@ class TestClaiming:
                 script.complete(begun)
 
     async def test_survives_an_outage(
-        self, redis: Redis, wire: RedisWire, queue: JobQueue, script: Script, caplog: pytest.LogCaptureFixture
+        self, redis: Redis, wire: FaultProxy, queue: JobQueue, script: Script, caplog: pytest.LogCaptureFixture
     ) -> None:
         async with connect(wire.url, role="test") as wired, at_work(redis, JobQueue(wired), script):
             wire.cut()
@@ -452,7 +452,7 @@ class TestAJobThatDoesNotEndHere:
         assert script.ended == []
 
     async def test_is_put_back_when_redis_is_there_again(
-        self, redis: Redis, wire: RedisWire, queue: JobQueue, script: Script, caplog: pytest.LogCaptureFixture
+        self, redis: Redis, wire: FaultProxy, queue: JobQueue, script: Script, caplog: pytest.LogCaptureFixture
     ) -> None:
         job = await admit(queue)
         async with connect(wire.url, role="test") as wired, at_work(redis, JobQueue(wired), script) as worker:
@@ -570,14 +570,14 @@ class TestDraining:
             assert script.stopped == [(in_hand, JobInterruptedError)]
 
     async def test_hands_over_also_what_is_just_being_claimed(
-        self, redis: Redis, wire: RedisWire, queue: JobQueue, script: Script
+        self, redis: Redis, wire: FaultProxy, queue: JobQueue, script: Script
     ) -> None:
         """Otherwise the job waits for the end of its lease, and a deploy has cost it an attempt."""
         async with connect(wire.url, role="test") as wired, at_work(redis, JobQueue(wired), script) as worker:
             job = await admit_so_that_the_claim_goes_unanswered(queue, redis, wire, worker)
             draining = asyncio.create_task(worker.drain(0))
             await asyncio.sleep(0)
-            wire.release_replies()
+            wire.mend()
             await draining
 
             assert worker.in_hand() == []
@@ -586,14 +586,14 @@ class TestDraining:
 
 
 async def admit_so_that_the_claim_goes_unanswered(
-    queue: JobQueue, redis: Redis, wire: RedisWire, worker: JobWorker
+    queue: JobQueue, redis: Redis, wire: FaultProxy, worker: JobWorker
 ) -> Job:
     wire.hold_replies()
     job = await admit(queue)
     worker.wake()
     await wire.until_held()
     while (await state_of(redis, job))["status"] != JobStatus.RUNNING:  # it was the reply to something else
-        wire.release_replies()
+        wire.mend()
         wire.hold_replies()
         await wire.until_held()
     return job

@@ -1,0 +1,284 @@
+"""Judges a run afterwards: complete transcripts of clients against what the model sent, and not against the product."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
+from itertools import groupby
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from tests.faults import transcript
+from tests.faults.storyteller import MARK, prefill_of, wish_of
+from tests.faults.transcript import Connection, JobTranscript, SeenEvent, WholeAnswer
+from tests.ollama_double import Generation
+
+DOCUMENTED = Path(__file__).parents[2] / "docs" / "errors.md"
+TRANSCRIPT, SENT = "clients.jsonl", "model.jsonl"  # the files of a run
+
+_NOTHING_TO_WAIT_FOR = 204
+_WITHOUT_ID = frozenset({"job_lost"})  # ends that no log can have
+_NUMBER = re.compile(r"\S+?\.(\d+)\.\d+\s*")  # in a storyteller's word: that of its generation
+
+
+class Rule(StrEnum):
+    """What is promised, said as what went wrong."""
+
+    MISSING = "an event is missing"
+    DUPLICATED = "an event came twice"
+    DISORDERED = "events came out of order"
+    UNEQUAL = "two readers were told different things under one id"
+    WITHOUT_ID = "an event that can be resumed from has no id"
+    UNENDED = "there is no terminal event"
+    TWO_ENDS = "there is more than one terminal event"
+    AFTER_THE_END = "something came after the terminal event"
+    CROSSED = "something of another job came"
+    TEXT = "the text is not what the model sent"
+    FALSE_SUCCESS = "an answer is told as whole that the model did not end"
+    WRONG_PREFILL = "the model was asked to go on from another text than the client has"
+    MISCOUNTED = "the tokens are miscounted"
+    UNDOCUMENTED = "an error is not in the documented table"
+    FAILED = "a job failed that had no reason to"
+
+
+class Violation(Struct, frozen=True):
+    """A promise that was broken."""
+
+    rule: Rule
+    mark: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.mark}: {self.rule}: {self.detail}"
+
+
+def check(directory: Path, *, excused: Iterable[str] = ()) -> list[Violation]:
+    """Judge the run whose files are in `directory`.
+
+    Args:
+        directory: Has TRANSCRIPT and SENT.
+        excused: Codes with which any job may end in this run.
+
+    """
+    jobs = transcript.read(directory / TRANSCRIPT)
+    with (directory / SENT).open("rb") as lines:
+        sent = [msgspec.json.decode(line, type=Generation) for line in lines]
+    return judge(jobs, sent, documented=documented_codes(), excused=excused)
+
+
+def documented_codes(document: Path = DOCUMENTED) -> dict[str, int]:
+    """Return the status of each code in the table of errors."""
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \|", document.read_text(), re.MULTILINE)
+    return {code: int(status) for code, status in rows}
+
+
+def judge(
+    jobs: Iterable[JobTranscript],
+    sent: Iterable[Generation],
+    *,
+    documented: Mapping[str, int],
+    excused: Iterable[str] = (),
+) -> list[Violation]:
+    """Return every promise that was broken."""
+    told: dict[str, list[Generation]] = {}
+    for generation in sent:
+        told.setdefault(wish_of(generation).mark, []).append(generation)
+    found: list[Violation] = []
+    for job in jobs:
+        verdict = _Verdict(job, told.get(job.mark, []), documented, frozenset(excused))
+        found += verdict.reach()
+    return found
+
+
+class _Verdict:
+    """The judgement of one job."""
+
+    def __init__(
+        self, job: JobTranscript, sent: list[Generation], documented: Mapping[str, int], excused: frozenset[str]
+    ) -> None:
+        self._job = job
+        self._sent = sent
+        self._documented = documented
+        self._excused = excused | set(job.question.excused)
+        if job.was_cancelled or job.was_left:
+            self._excused |= {"cancelled"}
+        self._found: list[Violation] = []
+
+    def reach(self) -> list[Violation]:
+        for reader, connections in self._job.readers.items():
+            self._judge_order(reader, connections)
+            self._judge_end(reader, connections)
+        for connection in (each for connections in self._job.readers.values() for each in connections):
+            self._judge_belonging(connection)
+        if log := self._common_log():
+            self._judge_log(log)
+        for answer in self._job.answers:
+            self._judge_answer(answer, is_final=answer is self._job.answers[-1])
+        return self._found
+
+    def _blame(self, rule: Rule, detail: str) -> None:
+        self._found.append(Violation(rule, self._job.mark, detail))
+
+    def _judge_order(self, reader: str, connections: Sequence[Connection]) -> None:
+        events = [event for connection in connections for event in connection.events]
+        ids = [event.id for event in events if event.id is not None]
+        began_after = connections[0].after
+        if twice := [id_ for id_, times in Counter(ids).items() if times > 1]:
+            self._blame(Rule.DUPLICATED, f"{reader}: {twice}")
+        first = list(dict.fromkeys(ids))
+        if first != sorted(first):
+            self._blame(Rule.DISORDERED, f"{reader}: {first}")
+        if missing := sorted(set(range(began_after + 1, max(ids, default=0) + 1)) - set(ids)):
+            self._blame(Rule.MISSING, f"{reader}: {missing}")
+        for event in events:
+            may_lack_it = event.type == "queued" or (event.type == "error" and _code(event) in _WITHOUT_ID)
+            if event.id is None and not may_lack_it:
+                self._blame(Rule.WITHOUT_ID, f"{reader}: {event.type} {event.data}")
+
+    def _judge_end(self, reader: str, connections: Sequence[Connection]) -> None:
+        events = [event for connection in connections for event in connection.events]
+        ends = [place for place, event in enumerate(events) if event.is_end]
+        last = connections[-1]
+        if len(ends) > 1:
+            self._blame(Rule.TWO_ENDS, f"{reader}: {[events[place].data for place in ends]}")
+        if ends and any(not event.is_end for event in events[ends[0] + 1 :]):
+            self._blame(Rule.AFTER_THE_END, f"{reader}: {[event.type for event in events[ends[0] :]]}")
+        for refused in (
+            each for each in connections if each.ending == "refused" and each.status != _NOTHING_TO_WAIT_FOR
+        ):
+            self._judge_code(f"{reader}: refused", refused.code or "", refused.status, is_final=refused is last)
+        is_known = any(connection.job_id for connection in connections)  # otherwise nobody knows whether there is a job
+        if is_known and not ends and last.ending in ("ended", "cut"):
+            self._blame(Rule.UNENDED, f"{reader}: {last.ending} after {[event.type for event in events[-3:]]}")
+        if ends and events[ends[0]].type == "error":
+            self._judge_code(reader, _code(events[ends[0]]))
+
+    def _judge_code(self, where: str, code: str, status: int | None = None, *, is_final: bool = True) -> None:
+        if code not in self._documented or status not in (None, self._documented[code]):
+            self._blame(Rule.UNDOCUMENTED, f"{where}: {code} with status {status}")
+        if is_final and code not in self._excused:
+            self._blame(Rule.FAILED, f"{where}: {code}")
+
+    def _judge_belonging(self, connection: Connection) -> None:
+        for event in connection.events:
+            strangers = set(MARK.findall(event.data)) - {self._job.mark}
+            said_id = event.json.get("job_id", connection.job_id)
+            if strangers or said_id != connection.job_id:
+                self._blame(Rule.CROSSED, f"{connection.reader}, event {event.id}: {strangers or said_id}")
+
+    def _common_log(self) -> list[SeenEvent]:
+        """Return what all readers together were told, each event once."""
+        log: dict[int, SeenEvent] = {}
+        for reader, connections in self._job.readers.items():
+            for event in (event for connection in connections for event in connection.events if event.id):
+                known = log.setdefault(event.id or 0, event)
+                if (known.type, known.data) != (event.type, event.data):
+                    self._blame(Rule.UNEQUAL, f"{reader}, event {event.id}: {known.data} and {event.data}")
+        events = [log[id_] for id_ in sorted(log)]
+        if len({event.data for event in events if event.is_end}) > 1:
+            self._blame(Rule.TWO_ENDS, f"in the log: {[event.data for event in events if event.is_end]}")
+        return events
+
+    def _judge_log(self, log: Sequence[SeenEvent]) -> None:
+        """See that each part of the text, between one takeover and the next, is what one generation sent."""
+        parts = list(_parts(log))
+        unused = list(self._sent)
+        kept, kept_chunks = "", 0  # what the client has of the answer before this part
+        for place, part in enumerate(parts):
+            if part.mode == "restarted":
+                kept, kept_chunks = "", 0
+            elif part.mode == "started" and kept:
+                self._blame(Rule.TEXT, f"a second start after {kept!r}")
+            is_whole = place == len(parts) - 1 and part.end is not None and part.end.type == "chunk"
+            if part.text or is_whole:
+                generation = self._find(part.text, unused, kept=kept, is_whole=is_whole)
+                if generation is not None:
+                    del unused[: unused.index(generation) + 1]
+                    if is_whole and part.end is not None:
+                        self._judge_usage(part.end, kept_chunks + len(generation.sent))
+            kept, kept_chunks = kept + part.text, kept_chunks + part.chunks
+
+    def _find(self, text: str, sent: Sequence[Generation], *, kept: str, is_whole: bool) -> Generation | None:
+        """Return the generation of which `text` is the beginning, or the whole, blaming what is wrong with it."""
+        beginning_so = [generation for generation in sent if _begins(generation, text, kept=kept)]
+        if not beginning_so:
+            self._blame(Rule.TEXT, f"{text!r} after {kept!r}; sent: {[generation.text for generation in sent]}")
+            return None
+        whole = [each for each in beginning_so if each.was_closed and _begins(each, text, kept=kept, is_whole=True)]
+        generation = (whole or beginning_so)[0] if is_whole else beginning_so[0]
+        if is_whole and not whole:
+            self._blame(Rule.FALSE_SUCCESS, f"of {generation.text!r} came {text!r}")
+        if prefill_of(generation) not in (kept, kept.rstrip()):
+            self._blame(Rule.WRONG_PREFILL, f"{prefill_of(generation)!r} for {kept!r}")
+        return generation
+
+    def _judge_usage(self, end: SeenEvent, tokens: int) -> None:
+        if (counted := end.json["usage"]["completion_tokens"]) != tokens:
+            self._blame(Rule.MISCOUNTED, f"{counted} instead of {tokens}")
+
+    def _judge_answer(self, answer: WholeAnswer, *, is_final: bool) -> None:
+        if answer.status is None:
+            return
+        if strangers := set(MARK.findall(answer.body)) - {self._job.mark}:
+            self._blame(Rule.CROSSED, f"in a whole answer: {strangers}")
+        said = msgspec.json.decode(answer.body)
+        if answer.status != 200:
+            self._judge_code("whole answer", said["error"]["code"], answer.status, is_final=is_final)
+            return
+        if [chunk["done"] for chunk in said] != [False] * (len(said) - 1) + [True]:
+            self._blame(Rule.TWO_ENDS, f"in a whole answer: {[chunk['done'] for chunk in said]}")
+        text = "".join(chunk["content"] for chunk in said)
+        unused, kept = list(self._sent), ""
+        runs = list(_by_generation(text)) or [""]
+        for place, run in enumerate(runs):
+            generation = self._find(run, unused, kept=kept, is_whole=place == len(runs) - 1)
+            if generation is None:
+                return
+            del unused[: unused.index(generation) + 1]
+            kept += run
+
+
+class _Part(Struct):
+    """What came between one takeover and the next."""
+
+    mode: str  # started, restarted or continued
+    text: str = ""
+    chunks: int = 0
+    end: SeenEvent | None = None
+
+
+def _parts(log: Sequence[SeenEvent]) -> Iterator[_Part]:
+    part = _Part("started")
+    for event in log:
+        match event.type:
+            case "started" | "resumed":
+                yield part
+                part = _Part(event.json.get("mode", "started"))
+            case "chunk":
+                content = event.json["content"]
+                part.text += content
+                part.chunks += bool(content)
+            case _:
+                pass
+        if event.is_end:
+            part.end = event
+    yield part
+
+
+def _begins(generation: Generation, text: str, *, kept: str, is_whole: bool = False) -> bool:
+    """Tell whether a generation's text begins with `text`, or is it; what follows a space has lost its own."""
+    heads = (generation.text, generation.text.lstrip()) if kept[-1:].isspace() else (generation.text,)
+    return any(head == text if is_whole else head.startswith(text) for head in heads)
+
+
+def _by_generation(text: str) -> Iterator[str]:
+    """Split a storyteller's text where another generation takes it up."""
+    words = re.findall(r"\s*\S+\s*", text)
+    for _, run in groupby(words, key=lambda word: m[1] if (m := _NUMBER.fullmatch(word.lstrip())) else ""):
+        yield "".join(run)
+
+
+def _code(event: SeenEvent) -> str:
+    return event.json["error"]["code"]
