@@ -9,6 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from shared.ids import new_id
+from shared.redis_client import connect
 from tests.databases import Databases
 from tests.ollama_double import Answer, Hang, OllamaDouble
 from tests.processes import ProcessStarter, ServerProcess
@@ -59,6 +60,8 @@ async def stack(
         OllamaDouble() as ollama,
         ProcessStarter(tmp_path_factory.mktemp("stack")) as start,
     ):
+        async with connect(redis_server, role="test") as redis:
+            await redis.flushall()  # whoever came before may have left a worker that was killed
         ollama.script(MODEL, Answer((CANARY, " sings")))
         environment = {
             "REDIS_URL": redis_server,
