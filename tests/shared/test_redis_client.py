@@ -1,8 +1,10 @@
 """Clients of Redis, as the roles have them."""
 
 import asyncio
+from typing import Any
 
 import pytest
+import uvloop
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -45,6 +47,21 @@ async def test_a_connection_that_breaks_is_an_error_and_made_anew(wire: FaultPro
 
         wire.mend()
         assert await redis.ping()
+
+
+def test_a_connection_that_was_lost_just_now_is_an_error(redis_url: str) -> None:
+    """Under uvloop, as gateways and workers run: it raises a RuntimeError for that, of which a worker died."""
+
+    async def send_after_the_loss() -> None:
+        async with connect(redis_url, role="test") as redis:
+            pool: Any = redis.connection_pool
+            connection = await pool.get_connection()
+            connection._writer.transport.abort()
+            await asyncio.sleep(0)
+            await connection.send_command("PING")
+
+    with pytest.raises(RedisConnectionError):
+        uvloop.run(send_after_the_loss())
 
 
 async def test_an_answer_that_does_not_come_is_an_error(wire: FaultProxy) -> None:
