@@ -74,9 +74,9 @@ class Usage(Struct, frozen=True):
 class Timings(Struct, frozen=True):
     """Where the time went, in milliseconds."""
 
-    queue_ms: int  # admission to claim
+    queue_ms: int  # admission to the first claim
     load_ms: int  # loading the model, as Ollama says
-    first_token_ms: int  # claim to first piece of the answer
+    first_token_ms: int  # first claim to first piece of the answer that the client keeps
     total_ms: int  # admission to end
 
 

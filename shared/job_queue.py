@@ -9,8 +9,12 @@ truth about leases. A job's state is the hash `ds:job:<id>`:
     admitted_ms       Redis time
     queue_timeout_ms, timeout_ms
     epoch             the fence: rises with every claim, never falls, not even when Redis has lost everything
+    started_ms        Redis time of the first claim; `timeout_ms` runs from then, over all attempts
     failures          attempts that failed; a deploy spends none
     owner             worker id of the last claim
+    avoid             worker id on whose host the last attempt failed: others take the job,
+    avoid_until_ms    and that one only from then on
+    fault             the error of the last attempt: the job's end, if its time is up before the next one
     stop              code with which the owner is to end it; absent: go on
     retention_ms      how long it stays when the job has ended
     idempotency_key   the Redis key that stands for the job (shared/idempotency.py); absent: none does
@@ -46,8 +50,9 @@ class Claim(Struct, frozen=True):
     failures: int  # attempts that failed before this one
     last_seq: int  # of the log; 0: nothing has been sent yet
     last_event: bytes  # of the log: kind and payload of a terminal one, of others the kind; empty: there is none
-    queue_ms: int  # from admission to this claim
+    queue_ms: int  # from admission to the first claim
     channel: str  # where the relaying gateway listens
+    ran_ms: int = 0  # from the first claim to this one; 0: this is the first
 
 
 class JobState(Struct, frozen=True):
@@ -217,13 +222,17 @@ class JobQueue:
         arguments = (id_, claim.epoch, status.value, service_ms)
         return ("EVAL", self._finish, len(keys), *keys, *arguments)
 
-    async def requeue(self, claim: Claim, *, delay_ms: int = 0, failed: bool) -> bool:
+    async def requeue(
+        self, claim: Claim, *, delay_ms: int = 0, failed: bool, avoid_ms: int = 0, error: JobError | None = None
+    ) -> bool:
         """Put a job back: at the head of the queue, or after a delay; False when it has another owner.
 
         Args:
             claim: The job in hand.
             delay_ms: 0 puts it ahead of everything that waits.
             failed: Whether the attempt counts as one of the three that a job has.
+            avoid_ms: How long the worker that had it leaves it to others.
+            error: What the job ends with if its time is up before anybody takes it; None: `expired`.
 
         """
         id_, model = claim.job.id, claim.job.model
@@ -235,7 +244,8 @@ class JobQueue:
             redis_keys.PACE + model,
             redis_keys.DEADLINES,
         ]
-        arguments = [id_, claim.epoch, delay_ms, int(failed), redis_keys.wake_channel(model)]
+        fault = EventKind.ERROR.value + _describe(error, claim.job.request_id) if error else b""
+        arguments = [id_, claim.epoch, delay_ms, redis_keys.wake_channel(model), int(failed), avoid_ms, fault]
         return bool(await self._requeue(keys, arguments))
 
     async def release(self, worker_id: str, models: Sequence[str]) -> int:
@@ -273,13 +283,12 @@ class JobQueue:
             redis_keys.ATTENDED,
             redis_keys.READERS + job_id,
         ]
-        terminal = ErrorBody(describe(error, request_id=_OPEN_REQUEST_ID))
         arguments = [
             job_id,
             user_id,
             error.code,
             status.value,
-            EventKind.ERROR.value + encode_payload(terminal),
+            EventKind.ERROR.value + _describe(error, _OPEN_REQUEST_ID),
             int(only_if_unattended),
             redis_keys.WAITING,
             redis_keys.DELAYED,
@@ -333,18 +342,23 @@ class JobQueue:
         ]
 
 
+def _describe(error: JobError, request_id: str) -> bytes:
+    return encode_payload(ErrorBody(describe(error, request_id=request_id)))
+
+
 def _pairs(numbers: list[int]) -> tuple[tuple[int, int], ...]:
     return tuple(zip(numbers[::2], numbers[1::2], strict=True))
 
 
 def _to_claim(row: list[Any]) -> Claim:
-    _, epoch, failures, last_seq, last_event, admitted_ms, claimed_ms, channel, payload = row
+    _, epoch, failures, last_seq, last_event, admitted_ms, started_ms, claimed_ms, channel, payload = row
     return Claim(
         job=decode_job(payload),
         epoch=int(epoch),
         failures=int(failures),
         last_seq=int(last_seq),
         last_event=last_event,
-        queue_ms=int(claimed_ms) - int(admitted_ms),
+        queue_ms=int(started_ms) - int(admitted_ms),
+        ran_ms=int(claimed_ms) - int(started_ms),
         channel=channel.decode(),
     )

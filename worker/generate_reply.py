@@ -11,6 +11,7 @@ from shared.errors import (
     JobCancelledError,
     JobError,
     ModelNotFoundError,
+    UpstreamError,
     UpstreamInterruptedError,
     WorkerLostError,
 )
@@ -21,10 +22,10 @@ from shared.token_log import FencedError
 from worker.job_in_hand import JobInHand, JobInterruptedError
 from worker.ollama import Deadlines, Ollama, deadlines_for
 from worker.ollama_replies import Reply, bounded
+from worker.retry import MAX_ATTEMPTS, plan_retry
 from worker.settings import OllamaSettings
 
 _IN_THE_MIDDLE = (EventKind.CHUNK.value, EventKind.RESUMED.value)  # how the log of a job ends whose answer had begun
-MAX_FAILURES = 3  # a job that has cost so many workers their life or their answer is not tried again
 
 _log = logging.getLogger(__name__)
 
@@ -48,8 +49,8 @@ async def generate_reply(author: Author, job: JobInHand) -> JobStatus | None:
     """Answer one job: exactly one terminal event has been appended to the log when this returns a status.
 
     Returns:
-        The status the job has ended with; None when it has not: another worker owns it, or this one stops, so that it
-        is to be put back.
+        The status the job has ended with; None when it has not: another worker owns it, or it is to be put back,
+        because this one stops or, with `job.retry`, because Ollama failed.
 
     """
     try:
@@ -61,7 +62,7 @@ async def generate_reply(author: Author, job: JobInHand) -> JobStatus | None:
         return None
 
 
-async def _write_reply(author: Author, job: JobInHand) -> JobStatus:
+async def _write_reply(author: Author, job: JobInHand) -> JobStatus | None:
     if (ended_as := _recall_end(job)) is not None:
         return ended_as
     try:
@@ -72,6 +73,8 @@ async def _write_reply(author: Author, job: JobInHand) -> JobStatus:
         if job.log.has_ended:
             return JobStatus.COMPLETED
         raise
+    except UpstreamError as error:
+        return _retry_or_end(author, job, error)
     except (JobError, ModelNotFoundError) as error:
         return job.end_with(error)
     except FencedError:
@@ -104,8 +107,17 @@ def _refuse_to_go_on(claim: Claim) -> None:
         WorkerLostError: It was.
 
     """
-    if claim.failures >= MAX_FAILURES:
-        raise WorkerLostError(f"The job was tried {MAX_FAILURES} times, and each time its worker was lost.")
+    if claim.failures >= MAX_ATTEMPTS:
+        raise WorkerLostError(f"The job was tried {MAX_ATTEMPTS} times, and the last time its worker was lost.")
+
+
+def _retry_or_end(author: Author, job: JobInHand, error: UpstreamError) -> JobStatus | None:
+    attempt = job.claim.failures + 1
+    job.retry = plan_retry(
+        error, attempt=attempt, left_ms=job.left_ms(), delay_ms=author.settings.ollama_retry_delay_ms
+    )
+    _log.warning("attempt_failed", extra={"code": error.code, "attempt": attempt, "again": job.retry is not None})
+    return job.end_with(error) if job.retry is None else None
 
 
 async def _ask(author: Author, job: JobInHand) -> None:
@@ -130,7 +142,7 @@ async def _generate(author: Author, job: JobInHand) -> None:
         async for replies in batches:
             for reply in replies:
                 if job.first_token_ms is None:
-                    job.first_token_ms = job.age_ms()
+                    job.first_token_ms = job.ran_ms()
                 job.sent_text = True
                 if reply.done:
                     job.usage = Usage(prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens)
@@ -148,7 +160,7 @@ async def _generate(author: Author, job: JobInHand) -> None:
 
 async def _embed(author: Author, job: JobInHand) -> None:
     answer = await author.ollama.embed(job.claim.job.request, deadlines=_deadlines(author, job), headers=_headers(job))
-    job.first_token_ms = job.age_ms()
+    job.first_token_ms = job.ran_ms()
     job.usage = Usage(prompt_tokens=bounded(answer.prompt_eval_count), completion_tokens=0)
     embedded = Embedded(
         model=job.claim.job.model,
@@ -175,7 +187,7 @@ def _timings(job: JobInHand, load_ms: int) -> Timings:
         queue_ms=job.claim.queue_ms,
         load_ms=load_ms,
         first_token_ms=job.first_token_ms or 0,
-        total_ms=job.claim.queue_ms + job.age_ms(),
+        total_ms=job.claim.queue_ms + job.ran_ms(),
     )
 
 

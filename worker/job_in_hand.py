@@ -9,6 +9,7 @@ from shared.events import ErrorBody, EventKind, Usage, describe, encode_payload
 from shared.job_queue import Claim
 from shared.jobs import JobStatus
 from shared.token_log import FencedError, JobLog
+from worker.retry import Retry
 
 TAKEN = "taken"  # another worker owns the job: stop, and write nothing more
 INTERRUPTED = "interrupted"  # this worker stops: hand the job over
@@ -28,7 +29,8 @@ class JobInHand:
         self.sent_text = False  # whether a piece of the answer is in the log
         self.outcome: JobStatus | None = None  # None: not ended by this worker
         self.error_code: str | None = None  # None: it completed
-        self.first_token_ms: int | None = None  # since the claim; None: nothing was answered
+        self.retry: Retry | None = None  # None: if it is put back, then because this worker stops or has lost it
+        self.first_token_ms: int | None = None  # since the first claim; None: nothing was answered
         self.usage = Usage(prompt_tokens=0, completion_tokens=0)
         self._claimed_at_s = asyncio.get_running_loop().time()
         self._stop_code = ""
@@ -37,6 +39,14 @@ class JobInHand:
     def age_ms(self) -> int:
         """Return how long ago the job was claimed, in milliseconds."""
         return round((asyncio.get_running_loop().time() - self._claimed_at_s) * 1000)
+
+    def ran_ms(self) -> int:
+        """Return how long ago the job was claimed for the first time, in milliseconds."""
+        return self.claim.ran_ms + self.age_ms()
+
+    def left_ms(self) -> int:
+        """Return how much is left of the job's own timeout, in milliseconds."""
+        return self.claim.job.timeout_ms - self.ran_ms()
 
     def stop(self, code: str) -> None:
         """End the work at its next wait: with `TAKEN`, `INTERRUPTED`, or the code of the error it is to end with.
@@ -63,7 +73,7 @@ class JobInHand:
         """
         if self._stop_code:
             raise self._reason()
-        scope = asyncio.timeout(self.claim.job.timeout_ms / 1000)
+        scope = asyncio.timeout(self.left_ms() / 1000)
         try:
             async with scope:
                 self._scope = scope

@@ -188,7 +188,7 @@ class JobWorker(Worker):
 
     async def _settle(self, job: JobInHand) -> None:
         if job.outcome is None:
-            put_back = await self._queue.requeue(job.claim, failed=False)
+            put_back = await self._put_back(job)
             _log.info("job_put_back" if put_back else "job_lost", extra={"attempt": job.claim.failures + 1})
             return
         ended = await self._logs.execute(
@@ -203,6 +203,14 @@ class JobWorker(Worker):
         _log.info(
             "job_ended" if ended else "job_lost",
             extra={"status": job.outcome, "model": job.claim.job.model, "held_ms": job.age_ms()},
+        )
+
+    async def _put_back(self, job: JobInHand) -> bool:
+        if (retry := job.retry) is None:
+            return await self._queue.requeue(job.claim, failed=False)
+        self.loop.call_later(retry.avoid_ms / 1000, self.wake)
+        return await self._queue.requeue(
+            job.claim, delay_ms=retry.delay_ms, failed=True, avoid_ms=retry.avoid_ms, error=retry.error
         )
 
     async def finish_failed_job(self, job_id: str, result_data: bytes | None) -> None:  # noqa: ARG002

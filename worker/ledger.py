@@ -35,7 +35,7 @@ class Ledger:
             _log.error("job_row_dropped", extra={"job_id": self._rows[0].id})
         claim = job.claim
         created_ms = ids.created_ms(claim.job.id)
-        total_ms = claim.queue_ms + job.age_ms()
+        total_ms = claim.queue_ms + job.ran_ms()
         self._rows.append(
             FinishedJob(
                 id=claim.job.id,

@@ -44,6 +44,12 @@ class OllamaSettings(Struct, frozen=True):
     ollama_first_token_timeout_ms: Annotated[
         Millis, Meta(description="Longest wait for the first token of a loaded model.", examples=["60000"])
     ] = 60_000
+    ollama_retry_delay_ms: Annotated[
+        Millis,
+        Meta(
+            description="Until a failed job is tried again elsewhere, half to one and a half of it.", examples=["200"]
+        ),
+    ] = 200
     max_answer_bytes: Annotated[
         int, Meta(ge=1024, le=1 << 30, description="Longest answer kept in the log.", examples=["4194304"])
     ] = 4 * 1024 * 1024

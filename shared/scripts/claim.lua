@@ -3,7 +3,7 @@
 -- ARGV 1 worker id, 2 lease ms, 3 most jobs in all, 4 job prefix, 5 payload prefix, 6 log prefix,
 --      then per model: free slots
 -- Returns per claimed job {id, epoch, failures, last seq of the log, last event (whole if terminal, else its kind),
---      admitted ms, claimed ms, channel, payload}
+--      admitted ms, first claimed ms, claimed ms, channel, payload}
 local worker, lease_ms, room = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -11,28 +11,33 @@ local lease_end = string.format('%.0f', now + lease_ms)
 local claimed = {}
 local OWN_GRACE_LEASES = 10  -- after so many, a worker has forgotten the job and not just been slow
 local END_MARGIN_MS = 10000  -- the worker ends an overlong job itself; a gateway only if no worker has, by then
+local MOST_LEFT = 100  -- jobs left to others in one claim, so that a claim stays short whatever waits
 
+-- Returns 'claimed', 'left' for a job that failed here and is another worker's for now, or 'gone'.
 local function claim(id, running, lost)
   local job, log = ARGV[4] .. id, ARGV[6] .. id
-  local state = redis.call('HMGET', job, 'epoch', 'failures', 'admitted_ms', 'channel', 'timeout_ms')
+  local state = redis.call('HMGET', job, 'epoch', 'failures', 'admitted_ms', 'channel', 'timeout_ms', 'started_ms',
+    'avoid', 'avoid_until_ms')
   local payload = redis.call('GET', ARGV[5] .. id)
   if not state[1] or not payload then
     redis.call('ZREM', running, id)  -- it has expired; nothing is left to run
     redis.call('ZREM', KEYS[1], id)
-    return false
+    return 'gone'
   end
+  if not lost and state[7] == worker and tonumber(state[8]) > now then return 'left' end
+  local started = state[6] or string.format('%.0f', now)
   local epoch = next_epoch(state[1], now)
   local failures = lost and redis.call('HINCRBY', job, 'failures', 1) or tonumber(state[2])
-  redis.call('HSET', job, 'status', 'running', 'epoch', epoch, 'owner', worker)
+  redis.call('HSET', job, 'status', 'running', 'epoch', epoch, 'owner', worker, 'started_ms', started)
   redis.call('ZADD', running, lease_end, id)
-  redis.call('ZADD', KEYS[1], string.format('%.0f', now + state[5] + END_MARGIN_MS), id)
+  redis.call('ZADD', KEYS[1], string.format('%.0f', started + state[5] + END_MARGIN_MS), id)
   local seq, last = last_event(log)
   redis.call('XADD', log, epoch .. '-0', 'o', worker, 's', seq, 'l', last)
   redis.call('PEXPIRE', log, redis.call('PTTL', job))
   -- Publications of an older owner that come after this one are stale, and the gateway drops them.
   redis.call('PUBLISH', state[4], struct.pack('>c36I8I4I4I4', id, tonumber(epoch), seq + 1, seq, 0))
-  claimed[#claimed + 1] = {id, epoch, failures, seq, last, state[3], string.format('%.0f', now), state[4], payload}
-  return true
+  claimed[#claimed + 1] = {id, epoch, failures, seq, last, state[3], started, string.format('%.0f', now), state[4], payload}
+  return 'claimed'
 end
 
 for index = 0, (#KEYS - 1) / 5 - 1 do
@@ -50,14 +55,19 @@ for index = 0, (#KEYS - 1) / 5 - 1 do
       local id, ended_ms = ended[entry], now - tonumber(ended[entry + 1])
       -- Whoever asks is alive: what it holds itself it is late with, and renews with its next heartbeat.
       local is_own = redis.call('HGET', ARGV[4] .. id, 'owner') == worker and ended_ms < OWN_GRACE_LEASES * lease_ms
-      if not is_own and claim(id, running, true) then free = free - 1 end
+      if not is_own and claim(id, running, true) == 'claimed' then free = free - 1 end
     end
   end
 
-  while free > 0 do
+  local left = {}
+  while free > 0 and #left < 2 * MOST_LEFT do
     local first = redis.call('ZPOPMIN', waiting)
     if #first == 0 then break end
-    if claim(first[1], running, false) then
+    local outcome = claim(first[1], running, false)
+    if outcome == 'left' then
+      left[#left + 1] = first[2]
+      left[#left + 1] = first[1]
+    elseif outcome == 'claimed' then
       free = free - 1
       if tonumber(first[2]) > tonumber(redis.call('HGET', pace, 'virtual') or '0') then
         redis.call('HSET', pace, 'virtual', first[2])
@@ -65,5 +75,6 @@ for index = 0, (#KEYS - 1) / 5 - 1 do
       end
     end
   end
+  if #left > 0 then redis.call('ZADD', waiting, unpack(left)) end
 end
 return claimed

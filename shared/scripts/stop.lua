@@ -8,7 +8,7 @@
 --      status it has ended with, now or before, or that of a job that is read after all
 local RETRY_MS = 2000  -- a worker that dies before it obeys must not leave the job for ever
 local state = redis.call('HMGET', KEYS[1],
-  'status', 'user', 'model', 'epoch', 'channel', 'owner', 'request_id', 'retention_ms', 'idempotency_key')
+  'status', 'user', 'model', 'epoch', 'channel', 'owner', 'request_id', 'retention_ms', 'idempotency_key', 'fault')
 local id, status, model, owner = ARGV[1], state[1], state[3], state[6]
 if status and ARGV[2] ~= '' and ARGV[2] ~= state[2] then return false end
 if status ~= 'queued' and status ~= 'running' then
@@ -33,9 +33,12 @@ if status == 'running' and tonumber(redis.call('ZSCORE', running, id) or '0') >=
   return {model, 'stopping'}
 end
 
+-- A job that waits for another attempt until its time is up ends with what the last one failed of.
+local outcome, event = ARGV[4], ARGV[5]
+if ARGV[3] == 'expired' and state[10] then outcome, event = 'failed', state[10] end
 return {model, end_job({
   id = id, epoch = state[4], channel = state[5], request_id = state[7],
   hash = KEYS[1], log = KEYS[2], payload = KEYS[3], readers = KEYS[6],
   lists = {KEYS[4], KEYS[5], waiting, delayed, running},
-  status = ARGV[4], event = ARGV[5], retention_ms = state[8], now = now,
+  status = outcome, event = event, retention_ms = state[8], now = now,
 })}

@@ -15,7 +15,7 @@ from typing import Self, TypeVar
 import httpx
 import msgspec
 from redis.asyncio import Redis
-from sqlalchemy import select
+from sqlalchemy import RowMapping, select
 
 from shared.database.engine import Database
 from shared.database.engine import connect as connect_database
@@ -60,6 +60,7 @@ class Stack:
             "DISCONNECT_GRACE_SECS": "0",
             "WORKER_SLOTS": str(SLOTS),
             "WORKER_MAX_JOBS": "64",
+            "OLLAMA_RETRY_DELAY_MS": "2",
         }
         self._redis_url = redis_url
         self._logs = logs
@@ -155,6 +156,13 @@ class Stack:
         """Start a worker of the test's own beside a double, by default the one of the stack."""
         return await self._start_worker(self._starter, double or self.double, settings)
 
+    @asynccontextmanager
+    async def workers_beside(self, *doubles: OllamaDouble, **settings: object) -> AsyncGenerator[None]:
+        """Run a worker beside each of these doubles inside the block, which may outlast a test."""
+        async with self._new_starter() as starter:
+            await asyncio.gather(*(self._start_worker(starter, double, settings) for double in doubles))
+            yield
+
     async def add_double(self, double: Double) -> Double:
         """Start another double for this test; its models become known when a worker beside it is added."""
         return await self._test.enter_async_context(double)
@@ -178,14 +186,16 @@ class Stack:
 
         await wait_until(left, description=f"job {job_id} is read at {readers} gateways")
 
-    async def until_recorded(self, job_id: str) -> None:
-        """Wait until a job has its row in PostgreSQL."""
+    async def until_recorded(self, job_id: str) -> RowMapping:
+        """Wait until a job has its row in PostgreSQL, and return it."""
 
-        async def recorded() -> bool:
+        async def recorded() -> RowMapping | None:
             async with self._database.transaction() as connection:
-                return (await connection.execute(select(jobs.c.id).where(jobs.c.id == job_id))).first() is not None
+                return (await connection.execute(select(jobs).where(jobs.c.id == job_id))).mappings().first()
 
-        await wait_until(recorded, description=f"job {job_id} has its row")
+        row = await wait_until(recorded, description=f"job {job_id} has its row")
+        assert row is not None
+        return row
 
     def log_lines(self) -> list[str]:
         """Return what all gateways and workers have logged since the stack began."""

@@ -47,20 +47,21 @@ async def come_and_go(redis: Redis, model: str) -> None:
 
 
 async def test_ollama_is_silent_before_or_after_its_first_word(stack: Stack, impatient: OllamaDouble) -> None:
-    impatient.script(IMPATIENT, Answer((Hang(),)), Answer(("Once", Hang())))
     client = await stack.client()
 
+    impatient.script(IMPATIENT, Answer((Hang(),)))
     async with client.stream(IMPATIENT) as before:
         await before.rest()
+    impatient.script(IMPATIENT, Answer(("Once", Hang())))
     async with client.stream(IMPATIENT) as after:
         await after.rest()
     whole = await client.chat(IMPATIENT)
 
     assert before.events[-1].json["error"]["code"] == "upstream_timeout"
     assert after.events[-1].json["error"]["code"] == "upstream_timeout"
-    assert (before.text, after.text) == ("", "Once")
+    assert (before.text, after.text) == ("", "Once" * 3)
     assert (whole.status_code, whole.json()["error"]["code"]) == (504, "upstream_timeout")
-    await impatient.until(lambda state: len(state.ended_as("aborted")) == 3, "all three were broken off")
+    await impatient.until(lambda state: len(state.ended_as("aborted")) == 9, "all attempts were broken off")
 
 
 async def test_a_slow_model_is_not_a_silent_one(stack: Stack, impatient: OllamaDouble) -> None:

@@ -26,13 +26,20 @@ class OllamaDouble(DemoModel):
     Args:
         models: The names it has from the start.
         tokens_per_second: The pace of answers that nobody scripted.
+        twin: Another double with whom it shares what is scripted: each answer is given once, by whoever is asked.
 
     """
 
-    def __init__(self, models: Sequence[str] = (DEFAULT_MODEL,), *, tokens_per_second: float = math.inf) -> None:
+    def __init__(
+        self,
+        models: Sequence[str] = (DEFAULT_MODEL,),
+        *,
+        tokens_per_second: float = math.inf,
+        twin: "OllamaDouble | None" = None,
+    ) -> None:
         super().__init__(models, tokens_per_second=tokens_per_second, capabilities=CAPABILITIES)
         self.url = ""
-        self._scripts: dict[str, list[Answer]] = {}
+        self._scripts: dict[str, list[Answer]] = twin._scripts if twin else {}
         self._gates = Gates()
         self._records = Records()
         self._runner: web.AppRunner | None = None

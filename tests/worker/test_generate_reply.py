@@ -295,18 +295,41 @@ class TestAnotherAttempt:
         assert job.error_code == code
 
 
-@pytest.mark.parametrize(
-    "steps",
-    [
-        pytest.param((Fail(),), id="an error"),
-        pytest.param(("Hel", End()), id="an end without the last line"),
-    ],
-)
-async def test_a_failure_of_ollama_is_an_error_and_never_an_end(
-    desk: Desk, author: Author, double: OllamaDouble, steps: tuple[Step, ...]
-) -> None:
-    double.script(MODEL, Answer(steps))
-    job = await desk.take()
+class TestAFailureOfOllama:
+    @pytest.mark.parametrize(
+        ("steps", "kinds"),
+        [
+            pytest.param((Fail(),), b"s", id="before the first token"),
+            pytest.param(("Hel", End()), b"sc", id="in the middle"),
+        ],
+    )
+    async def test_is_not_the_end_but_another_attempt(
+        self, desk: Desk, author: Author, double: OllamaDouble, steps: tuple[Step, ...], kinds: bytes
+    ) -> None:
+        double.script(MODEL, Answer(steps))
+        job = await desk.take()
 
-    assert await generate_reply(author, job) == JobStatus.FAILED
-    assert (await desk.error(job)).startswith("upstream_")
+        assert await generate_reply(author, job) is None
+
+        assert await desk.kinds(job) == kinds
+        assert job.retry is not None
+        assert job.retry.error.code.startswith("upstream_")
+
+    async def test_ends_the_job_at_the_third_attempt(self, desk: Desk, author: Author, double: OllamaDouble) -> None:
+        double.script(MODEL, Answer((Fail(),)))
+        job = await desk.take_after(STARTED, failures=2)
+
+        assert await generate_reply(author, job) == JobStatus.FAILED
+
+        assert await desk.error(job) == "upstream_error"
+        assert job.retry is None
+
+    async def test_ends_the_job_at_once_when_it_is_a_refusal(
+        self, desk: Desk, author: Author, double: OllamaDouble
+    ) -> None:
+        double.script(MODEL, Answer((Fail("invalid options", status=400),)))
+        job = await desk.take()
+
+        assert await generate_reply(author, job) == JobStatus.FAILED
+
+        assert await desk.error(job) == "upstream_rejected"

@@ -1,0 +1,220 @@
+"""One host fails, in every way a host can: the other one gives the whole answer, or there is one clean error."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from shared.job_queue import JobQueue
+from shared.jobs import JobStatus
+from tests.end_to_end.stack import Stack
+from tests.event_stream import EventStream
+from tests.ollama_double import BUSY, Answer, Cut, End, Fail, Hang, Headers, OllamaDouble, Raw, Step
+from tests.waiting import wait_until
+
+MODEL = "twin:latest"
+WHOLE = ("Once", " upon", " a time")
+DEADLINE_MS = 600
+
+BEFORE: dict[str, tuple[Step, ...]] = {
+    "busy": (BUSY,),
+    "busy for a while": (Fail("server busy", status=503, retry_after="3600"),),
+    "too many requests": (Fail("slow down", status=429, retry_after="1"),),
+    "an error of its own": (Fail(status=500),),
+    "a bad gateway before it": (Fail("bad gateway", status=502),),
+    "a reset before the headers": (Cut("rst"),),
+    "a closed connection before the headers": (Cut("fin"),),
+    "a reset after the headers": (Headers(), Cut("rst")),
+    "silence": (Hang(),),
+    "headers, then silence": (Headers(), Hang()),
+    "an error line before any token": (Headers(), Fail()),
+    "a clean end without a word": (End(),),
+    "garbage": (Raw(b"<html>\n"),),
+}
+MIDDLE: dict[str, tuple[Step, ...]] = {
+    "a reset": (Cut("rst"),),
+    "a closed connection": (Cut("fin"),),
+    "a stall": (Hang(),),
+    "a malformed line": (Raw(b"<html>\n"),),
+    "half a line": (Raw(b'{"message":{"content":"lost'), End()),
+    "an error line": (Fail(),),
+    "a clean end without done": (End(),),
+}
+REFUSALS: dict[str, tuple[Step, str]] = {
+    "400": (Fail("invalid options", status=400), "upstream_rejected"),
+    "404": (Fail("model 'twin' not found, try pulling it first", status=404), "model_not_found"),
+    "a prompt longer than the context": (
+        Fail("the prompt is longer than the context length currently available", status=400),
+        "context_length_exceeded",
+    ),
+}
+
+
+class Twins:
+    """Two workers with a host each; what is scripted is said once, by whichever host is asked."""
+
+    def __init__(self, *hosts: OllamaDouble) -> None:
+        self.hosts = hosts
+        self._asked_before = [0 for _ in hosts]
+
+    def script(self, *answers: Answer) -> None:
+        """Let the hosts give these answers, and begin to count."""
+        self.hosts[0].script(MODEL, *answers)
+        self._asked_before = [len(host.state.generations) for host in self.hosts]
+
+    @property
+    def asked(self) -> list[int]:
+        """How often each host was asked for one of them."""
+        return [len(host.state.generations) - n for host, n in zip(self.hosts, self._asked_before, strict=True)]
+
+
+@pytest.fixture(scope="module")
+async def running_twins(running_stack: Stack) -> AsyncIterator[Twins]:
+    """Two hosts whose model is loaded, and their workers."""
+    async with OllamaDouble([MODEL]) as one, OllamaDouble([MODEL], twin=one) as other:
+        for host in (one, other):
+            async with httpx.AsyncClient(base_url=host.url) as http:
+                await http.post("/api/chat", json={"model": MODEL})
+        deadlines = {"ollama_first_token_timeout_ms": DEADLINE_MS, "ollama_default_timeout_ms": DEADLINE_MS}
+        async with running_stack.workers_beside(one, other, ollama_retry_delay_ms=200, **deadlines):
+            await running_stack.until_served(MODEL)
+            yield Twins(one, other)
+    await running_stack.until_served()
+
+
+@pytest.fixture
+def twins(stack: Stack, running_twins: Twins) -> Twins:
+    """Two hosts and their workers."""
+    del stack  # it sees to it that the test leaves all idle
+    return running_twins
+
+
+async def assert_answered_by_the_other(stack: Stack, twins: Twins, stream: EventStream) -> None:
+    """See that the text is whole, told of once in usage and books, and that each host was asked once."""
+    closing = stream.events[-1].json
+    assert closing["done"] is True
+    assert closing["usage"]["completion_tokens"] == len(WHOLE)
+    assert twins.asked == [1, 1]
+    row = await stack.until_recorded(stream.job_id)
+    assert (row["status"], row["attempts"], row["error_code"]) == ("completed", 2, None)
+    assert (row["prompt_tokens"], row["completion_tokens"]) == (closing["usage"]["prompt_tokens"], len(WHOLE))
+
+
+@pytest.mark.parametrize("fault", BEFORE.values(), ids=BEFORE.keys())
+async def test_before_the_first_token_nobody_notices(stack: Stack, twins: Twins, fault: tuple[Step, ...]) -> None:
+    twins.script(Answer(fault), Answer(WHOLE))
+
+    async with (await stack.client()).stream(MODEL) as stream:
+        events = await stream.rest()
+
+    assert stream.text == "".join(WHOLE)
+    assert [event.json["attempt"] for event in events if event.type == "started"] == [1, 2]
+    assert {event.type for event in events} == {"queued", "started", "chunk"}
+    await assert_answered_by_the_other(stack, twins, stream)
+
+
+@pytest.mark.parametrize("fault", MIDDLE.values(), ids=MIDDLE.keys())
+async def test_after_it_the_other_host_takes_over(stack: Stack, twins: Twins, fault: tuple[Step, ...]) -> None:
+    twins.script(Answer(("Half", *fault)), Answer(WHOLE))
+
+    async with (await stack.client()).stream(MODEL) as stream:
+        events = await stream.rest()
+
+    (resumed,) = [event for event in events if event.type == "resumed"]
+    assert resumed.json == {"attempt": 2, "mode": "restarted"}
+    after = events[events.index(resumed) + 1 :]
+    assert "".join(event.json["content"] for event in after) == "".join(WHOLE)
+    assert [event.id for event in events if event.id] == [str(n + 1) for n in range(len(WHOLE) + 4)]
+    await assert_answered_by_the_other(stack, twins, stream)
+
+
+async def test_whole_answers_hold_nothing_of_the_half(stack: Stack, twins: Twins) -> None:
+    twins.script(Answer(("Half", Cut())), Answer(WHOLE))
+
+    response = await (await stack.client()).chat(MODEL)
+
+    assert [chunk["content"] for chunk in response.json()] == [*WHOLE, ""]
+
+
+@pytest.mark.parametrize(("refusal", "code"), REFUSALS.values(), ids=REFUSALS.keys())
+async def test_what_is_refused_is_asked_once(stack: Stack, twins: Twins, refusal: Step, code: str) -> None:
+    twins.script(Answer((refusal,)), Answer(WHOLE))
+
+    async with (await stack.client()).stream(MODEL) as stream:
+        events = await stream.rest()
+
+    assert [event.type for event in events if event.type != "queued"] == ["started", "error"]
+    assert events[-1].json["error"]["code"] == code
+    assert sorted(twins.asked) == [0, 1]
+    assert (await stack.until_recorded(stream.job_id))["attempts"] == 1
+
+
+async def test_three_failures_are_one_error_that_of_the_last(stack: Stack, twins: Twins) -> None:
+    twins.script(Answer((Fail(),)), Answer(("Half", Cut())), Answer((BUSY,)))
+
+    async with (await stack.client()).stream(MODEL) as stream:
+        events = await stream.rest()
+
+    assert [event.type for event in events if event.type != "queued"] == [
+        *("started", "started", "chunk", "resumed", "error")
+    ]
+    assert events[-1].json["error"]["code"] == "upstream_busy"
+    assert sum(twins.asked) == 3
+    row = await stack.until_recorded(stream.job_id)
+    assert (row["status"], row["attempts"], row["error_code"]) == ("failed", 3, "upstream_busy")
+    assert (row["prompt_tokens"], row["completion_tokens"]) == (0, 0)
+
+
+async def test_a_job_that_waits_for_its_next_attempt_can_be_cancelled(stack: Stack) -> None:
+    model = stack.model(Answer((Fail("server busy", status=503, retry_after="60"),)))
+    client = await stack.client()
+
+    async with client.stream(model) as stream:
+        await stream.until("started")
+        await stack.until_double(model, "broken")
+        await until_queued(stack, stream.job_id)
+        cancelled = await client.cancel(stream.job_id)
+        events = await stream.rest()
+
+    assert (cancelled.status_code, cancelled.json()["status"]) == (200, "cancelled")
+    assert events[-1].json["error"]["code"] == "cancelled"
+    assert len(stack.generations(model)) == 1
+
+
+async def test_a_job_whose_time_is_up_before_its_next_attempt_ends_with_what_the_last_one_failed_of(
+    stack: Stack,
+) -> None:
+    model = stack.model(Answer((Fail("server busy", status=503, retry_after="60"),)))
+
+    async with (await stack.client()).stream(model, timeout_ms=500) as stream:
+        events = await stream.rest()
+
+    assert [event.type for event in events if event.type != "queued"] == ["started", "error"]
+    assert events[-1].json["error"]["code"] == "upstream_busy"
+    assert len(stack.generations(model)) == 1
+
+
+async def test_all_attempts_together_take_no_longer_than_the_job_may(stack: Stack) -> None:
+    """What is left of `timeout_ms` after a failure is all that the next attempt has."""
+    gate = stack.gate()
+    model = stack.model(Answer((Hang(gate), Fail())), Answer((Hang(),)))
+
+    async with (await stack.client()).stream(model, timeout_ms=1500) as stream:
+        await stream.until("started")
+        stack.double.release(gate)
+        events = await stream.rest()
+
+    assert events[-1].json["error"]["code"] == "timeout"
+    row = await stack.until_recorded(stream.job_id)
+    assert row["attempts"] == 2
+    assert row["total_ms"] - row["queue_ms"] >= 1500
+
+
+async def until_queued(stack: Stack, job_id: str) -> None:
+    """Wait until a job waits (again)."""
+
+    async def queued() -> bool:
+        state = await JobQueue(stack.redis).look(job_id)
+        return state is not None and state.status is JobStatus.QUEUED
+
+    await wait_until(queued, description="the job waits for its next attempt")
