@@ -154,7 +154,9 @@ async def test_a_reply_is_counted_and_measured(stack: Stack) -> None:
     assert await figures() == [count + 1 for count in before]
     assert last["usage"]["completion_tokens"] > 0
     assert await stack.figure("tokens_total", model=MODEL, kind="completion") >= last["usage"]["completion_tokens"]
-    assert await stack.figure("workers", state="serving") == 1
+    assert (
+        await stack.figure("workers", state="serving") >= 1
+    )  # one that another test has killed may be listed until its lease ends
     assert await stack.figure("queue_depth", model=MODEL) == 0
     assert await stack.figure("event_loop_lag_seconds_count") > 0
 
