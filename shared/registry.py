@@ -39,6 +39,7 @@ class Announcement(Struct, frozen=True):
     max_jobs: int  # jobs at once in all
     ollama_version: str
     draining: bool  # takes nothing new
+    resting: tuple[str, ...] = ()  # models that it has and does not offer, because they fail there
 
 
 class Registry(Struct, frozen=True):

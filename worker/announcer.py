@@ -1,6 +1,7 @@
 """Tells the gateways what this worker can serve, and the worker which queues to claim from."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -11,6 +12,7 @@ from redis.exceptions import RedisError
 from shared.errors import UpstreamError
 from shared.job_queue import WORKER_LEASE_MS
 from shared.registry import ANNOUNCE_EVERY_S, Announcement, ModelOffer, announce, withdraw
+from worker.circuit_breaker import CircuitBreaker
 from worker.job_worker import JobWorker
 from worker.mailbox import Mailbox
 from worker.ollama import Ollama
@@ -25,20 +27,32 @@ class Announcer:
     """Looks at Ollama every few seconds and announces what is there."""
 
     def __init__(
-        self, *, redis: Redis, ollama: Ollama, worker: JobWorker, mailbox: Mailbox, slots: Slots, worker_id: str
+        self,
+        *,
+        redis: Redis,
+        ollama: Ollama,
+        worker: JobWorker,
+        mailbox: Mailbox,
+        slots: Slots,
+        breaker: CircuitBreaker,
+        worker_id: str,
     ) -> None:
         self._redis = redis
         self._ollama = ollama
         self._worker = worker
         self._mailbox = mailbox
         self._slots = slots
+        self._breaker = breaker
         self._worker_id = worker_id
 
     async def run(self) -> None:
         """Announce until cancelled; with Ollama out of reach there is nothing to claim, and that is announced too."""
         while True:
+            self._breaker.news.clear()
             await self.announce()
-            await asyncio.sleep(ANNOUNCE_EVERY_S if self._worker.models else RETRY_OLLAMA_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ANNOUNCE_EVERY_S if self._worker.models else RETRY_OLLAMA_S):
+                    await self._breaker.news.wait()
 
     async def announce(self) -> None:
         """Look at Ollama once and announce what is there."""
@@ -79,11 +93,13 @@ class Announcer:
         self._worker.wake()
 
     def _announcement(self, offers: tuple[ModelOffer, ...], version: str) -> Announcement:
+        resting = self._breaker.resting
         return Announcement(
             id=self._worker_id,
             host=socket.gethostname(),
             pid=os.getpid(),
-            models=offers,
+            models=tuple(offer for offer in offers if offer.name not in resting),
+            resting=tuple(offer.name for offer in offers if offer.name in resting),
             slots=self._slots.per_model,
             max_jobs=self._slots.in_all,
             ollama_version=version,

@@ -113,6 +113,7 @@ def _refuse_to_go_on(claim: Claim) -> None:
 
 def _retry_or_end(author: Author, job: JobInHand, error: UpstreamError) -> JobStatus | None:
     attempt = job.claim.failures + 1
+    job.fault = error
     job.retry = plan_retry(
         error, attempt=attempt, left_ms=job.left_ms(), delay_ms=author.settings.ollama_retry_delay_ms
     )

@@ -4,7 +4,15 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from shared.errors import DeeperSensorError, JobCancelledError, JobError, JobExpiredError, JobTimedOutError
+from shared.errors import (
+    DeeperSensorError,
+    JobCancelledError,
+    JobError,
+    JobExpiredError,
+    JobTimedOutError,
+    UpstreamError,
+    UpstreamRejectedError,
+)
 from shared.events import ErrorBody, EventKind, Usage, describe, encode_payload
 from shared.job_queue import Claim
 from shared.jobs import JobStatus
@@ -29,6 +37,7 @@ class JobInHand:
         self.sent_text = False  # whether a piece of the answer is in the log
         self.outcome: JobStatus | None = None  # None: not ended by this worker
         self.error_code: str | None = None  # None: it completed
+        self.fault: UpstreamError | None = None  # what Ollama failed of; None: it did not
         self.retry: Retry | None = None  # None: if it is put back, then because this worker stops or has lost it
         self.first_token_ms: int | None = None  # since the first claim; None: nothing was answered
         self.usage = Usage(prompt_tokens=0, completion_tokens=0)
@@ -39,6 +48,13 @@ class JobInHand:
     def age_ms(self) -> int:
         """Return how long ago the job was claimed, in milliseconds."""
         return round((asyncio.get_running_loop().time() - self._claimed_at_s) * 1000)
+
+    @property
+    def has_proved_ollama_well(self) -> bool:
+        """Whether Ollama has dealt with the job as it should, by a whole answer or a refusal."""
+        if self.fault is not None:
+            return isinstance(self.fault, UpstreamRejectedError)
+        return self.outcome is JobStatus.COMPLETED and self.log.has_ended  # and not an earlier owner of the job
 
     def ran_ms(self) -> int:
         """Return how long ago the job was claimed for the first time, in milliseconds."""

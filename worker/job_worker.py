@@ -23,6 +23,7 @@ from shared.job_queue import Claim, JobQueue
 from shared.jobs import JobStatus
 from shared.log import bound
 from shared.token_log import FencedError, TokenLogWriter
+from worker.circuit_breaker import CircuitBreaker
 from worker.envelopes import Envelopes
 from worker.job_in_hand import INTERRUPTED, TAKEN, JobInHand
 from worker.leases import Leases
@@ -45,6 +46,7 @@ class JobWorker(Worker):
         queue: Where jobs are claimed and finished.
         logs: Where their events go.
         slots: How many may run.
+        breaker: Which models rest.
         worker_id: Who claims.
         run: Brings one job to its terminal event; None as its answer: the job is to be put back.
         ended: Told of every job that has ended.
@@ -57,6 +59,7 @@ class JobWorker(Worker):
         queue: JobQueue,
         logs: TokenLogWriter,
         slots: Slots,
+        breaker: CircuitBreaker,
         worker_id: str,
         run: Run,
         ended: Callable[[JobInHand], None],
@@ -80,6 +83,7 @@ class JobWorker(Worker):
         self._logs = logs
         self._leases = Leases(queue, worker_id)
         self._slots = slots
+        self._breaker = breaker
         self._worker_id = worker_id
         self._run_job = run
         self._tell_ended = ended
@@ -121,7 +125,7 @@ class JobWorker(Worker):
         await self._leases.renew_if_due(self.in_hand())
         if not self.allow_pick_jobs:
             return
-        free = self._slots.free(self.models)
+        free = self._breaker.limit(self._slots.free(self.models))
         limit = self._slots.free_in_all()
         if not free or limit <= 0:
             self._may_wait = True
@@ -145,7 +149,8 @@ class JobWorker(Worker):
     async def _start(self, claim: Claim) -> None:
         job_id, model = claim.job.id, claim.job.model
         log = self._logs.open(job_id=job_id, epoch=claim.epoch, last_seq=claim.last_seq, channel=claim.channel)
-        self._in_hand[job_id] = JobInHand(claim, log, is_loaded=model in self.loaded)
+        job = self._in_hand[job_id] = JobInHand(claim, log, is_loaded=model in self.loaded)
+        self._breaker.begin(job)
         self._slots.take(model)
         await self.sem.acquire()
         self.job_counter += 1
@@ -157,7 +162,7 @@ class JobWorker(Worker):
     def _ended(self, job_id: str, model: str, task: asyncio.Task[None]) -> None:
         self._release_sem_dec_counter_on_complete()
         self._slots.give_back(model)
-        self._in_hand.pop(job_id, None)
+        self._breaker.end(self._in_hand.pop(job_id))
         self.tasks.pop(job_id, None)
         if self._may_wait:
             self._awake.set()

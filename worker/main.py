@@ -16,6 +16,7 @@ from shared.redis_client import connect
 from shared.settings import DatabaseSettings, RedisSettings
 from shared.token_log import TokenLogWriter
 from worker.announcer import Announcer
+from worker.circuit_breaker import CircuitBreaker
 from worker.generate_reply import Author, generate_reply
 from worker.job_worker import JobWorker
 from worker.ledger import Ledger
@@ -49,6 +50,7 @@ async def work(
         ollama = await stack.enter_async_context(Ollama(ollama_settings.ollama_base_url))
         queue, logs = JobQueue(redis), TokenLogWriter(writing)
         slots = Slots(per_model=settings.worker_slots, in_all=settings.worker_max_jobs)
+        breaker = CircuitBreaker(ollama, threshold=ollama_settings.ollama_breaker_threshold)
         name = f"{socket.gethostname()}-{os.getpid()}"
         ledger = Ledger(database, worker_name=name)
         author = Author(
@@ -60,13 +62,20 @@ async def work(
             queue=queue,
             logs=logs,
             slots=slots,
+            breaker=breaker,
             worker_id=worker_id,
             run=partial(generate_reply, author),
             ended=ledger.enter,
         )
         mailbox = Mailbox(listening, worker, worker_id)
         announcer = Announcer(
-            redis=redis, ollama=ollama, worker=worker, mailbox=mailbox, slots=slots, worker_id=worker_id
+            redis=redis,
+            ollama=ollama,
+            worker=worker,
+            mailbox=mailbox,
+            slots=slots,
+            breaker=breaker,
+            worker_id=worker_id,
         )
         await mailbox.listen_for([])
         stop = _on_signals(worker)
@@ -78,6 +87,7 @@ async def work(
                     ("mailbox", mailbox.run()),
                     ("announcer", announcer.run()),
                     ("ledger", ledger.run()),
+                    ("breaker", breaker.run()),
                     ("claims", worker.main()),
                 )
             ]

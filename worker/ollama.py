@@ -47,6 +47,7 @@ class Deadlines(Struct, frozen=True):
 
 DEFAULT_DEADLINES = Deadlines()
 _ABOUT_MODELS = Deadlines(first_token_ms=ABOUT_MODELS_MS)
+_LOADING = Deadlines(first_token_ms=LOADING_MS)
 
 
 def deadlines_for(settings: OllamaSettings, *, is_loaded: bool, calls_tools: bool) -> Deadlines:
@@ -109,6 +110,10 @@ class _Loaded(Struct):
 
 class _Version(Struct):
     version: str
+
+
+class _Loading(Struct):
+    done: bool = False
 
 
 class Ollama:
@@ -178,6 +183,11 @@ class Ollama:
     async def loaded(self) -> frozenset[str]:
         """Return the names of the models that are in memory."""
         return frozenset(model.name for model in await self.ps())
+
+    async def load(self, name: str) -> None:
+        """Have a model in memory, and ask it nothing."""
+        body = msgspec.json.encode({"model": name, "stream": False})
+        await self._ask(self._post("/api/generate", body, _LOADING, _NO_HEADERS), _Loading, _LOADING)
 
     async def show(self, name: str) -> ModelDescription:
         """Return what Ollama knows of a model."""

@@ -50,6 +50,9 @@ class OllamaSettings(Struct, frozen=True):
             description="Until a failed job is tried again elsewhere, half to one and a half of it.", examples=["200"]
         ),
     ] = 200
+    ollama_breaker_threshold: Annotated[
+        int, Meta(ge=1, le=1000, description="Jobs of a model that fail in a row until it rests.", examples=["5"])
+    ] = 5
     max_answer_bytes: Annotated[
         int, Meta(ge=1024, le=1 << 30, description="Longest answer kept in the log.", examples=["4194304"])
     ] = 4 * 1024 * 1024

@@ -170,6 +170,13 @@ class Metrics:
             meaning="Live workers that have the model in memory.",
             action="If it keeps changing, models displace each other: give them hosts of their own.",
         )
+        self.model_resting = self._gauge(
+            "model_resting",
+            ("model",),
+            unit="workers",
+            meaning="Live workers that do not offer the model, because its jobs failed there one after the other.",
+            action="Look for upstream_* in those workers' logs and repair their Ollama; it comes back by itself.",
+        )
         self.workers = self._gauge(
             "workers",
             ("state",),

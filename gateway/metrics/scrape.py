@@ -52,6 +52,7 @@ def _forget(metrics: Metrics) -> None:
         metrics.jobs_running,
         metrics.model_slots,
         metrics.model_loaded,
+        metrics.model_resting,
         metrics.workers,
         metrics.worker_heartbeat_age,
     ):
@@ -79,6 +80,8 @@ def _show_workers(metrics: Metrics, snapshot: QueueSnapshot, registry: Registry)
         metrics.workers.labels("draining" if worker.draining else "serving").inc()
         for offer in worker.models:
             metrics.model_loaded.labels(metrics.bounded_model(offer.name)).inc(offer.loaded)
+        for model in worker.resting:
+            metrics.model_resting.labels(metrics.bounded_model(model)).inc()
         if worker.id in snapshot.heartbeat_ages_ms:
             age_s = snapshot.heartbeat_ages_ms[worker.id] / 1000
             metrics.worker_heartbeat_age.labels(f"{worker.host}-{worker.pid}").set(max(0, age_s))

@@ -61,6 +61,7 @@ class Stack:
             "WORKER_SLOTS": str(SLOTS),
             "WORKER_MAX_JOBS": "64",
             "OLLAMA_RETRY_DELAY_MS": "2",
+            "OLLAMA_BREAKER_THRESHOLD": "1000",  # most tests fail on purpose
         }
         self._redis_url = redis_url
         self._logs = logs

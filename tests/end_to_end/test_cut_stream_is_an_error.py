@@ -88,7 +88,7 @@ async def test_ollama_is_away(stack: Stack) -> None:
     client = await stack.client()
     await double.stop()
 
-    async with client.stream("solo") as stream:
+    async with client.stream("solo", timeout_ms=1000) as stream:  # until then the job waits for it
         events = await stream.rest()
 
     assert events[-1].json["error"]["code"] == "upstream_unreachable"

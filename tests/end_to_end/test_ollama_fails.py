@@ -12,7 +12,9 @@ from tests.event_stream import EventStream
 from tests.ollama_double import BUSY, Answer, Cut, End, Fail, Hang, Headers, OllamaDouble, Raw, Step
 from tests.waiting import wait_until
 
-MODEL = "twin:latest"
+MODELS = tuple(
+    f"twin-{number}:latest" for number in range(30)
+)  # one for each test: what failed in another is forgotten
 WHOLE = ("Once", " upon", " a time")
 DEADLINE_MS = 600
 
@@ -54,30 +56,31 @@ class Twins:
     """Two workers with a host each; what is scripted is said once, by whichever host is asked."""
 
     def __init__(self, *hosts: OllamaDouble) -> None:
-        self.hosts = hosts
-        self._asked_before = [0 for _ in hosts]
+        self._hosts = hosts
+        self._models = iter(MODELS)
 
-    def script(self, *answers: Answer) -> None:
-        """Let the hosts give these answers, and begin to count."""
-        self.hosts[0].script(MODEL, *answers)
-        self._asked_before = [len(host.state.generations) for host in self.hosts]
+    def model(self, *answers: Answer) -> str:
+        """Return the name of a model that both hosts have, and that gives these answers."""
+        name = next(self._models)
+        self._hosts[0].script(name, *answers)
+        return name
 
-    @property
-    def asked(self) -> list[int]:
-        """How often each host was asked for one of them."""
-        return [len(host.state.generations) - n for host, n in zip(self.hosts, self._asked_before, strict=True)]
+    def asked(self, model: str) -> list[int]:
+        """Return how often each host was asked for an answer of this model."""
+        return [sum(seen.model == model for seen in host.state.generations) for host in self._hosts]
 
 
 @pytest.fixture(scope="module")
 async def running_twins(running_stack: Stack) -> AsyncIterator[Twins]:
-    """Two hosts whose model is loaded, and their workers."""
-    async with OllamaDouble([MODEL]) as one, OllamaDouble([MODEL], twin=one) as other:
+    """Two hosts whose models are loaded, and their workers."""
+    async with OllamaDouble(MODELS) as one, OllamaDouble(MODELS, twin=one) as other:
         for host in (one, other):
             async with httpx.AsyncClient(base_url=host.url) as http:
-                await http.post("/api/chat", json={"model": MODEL})
+                for model in MODELS:
+                    await http.post("/api/chat", json={"model": model})
         deadlines = {"ollama_first_token_timeout_ms": DEADLINE_MS, "ollama_default_timeout_ms": DEADLINE_MS}
         async with running_stack.workers_beside(one, other, ollama_retry_delay_ms=200, **deadlines):
-            await running_stack.until_served(MODEL)
+            await running_stack.until_served(*MODELS)
             yield Twins(one, other)
     await running_stack.until_served()
 
@@ -89,12 +92,12 @@ def twins(stack: Stack, running_twins: Twins) -> Twins:
     return running_twins
 
 
-async def assert_answered_by_the_other(stack: Stack, twins: Twins, stream: EventStream) -> None:
+async def assert_answered_by_the_other(stack: Stack, twins: Twins, model: str, stream: EventStream) -> None:
     """See that the text is whole, told of once in usage and books, and that each host was asked once."""
     closing = stream.events[-1].json
     assert closing["done"] is True
     assert closing["usage"]["completion_tokens"] == len(WHOLE)
-    assert twins.asked == [1, 1]
+    assert twins.asked(model) == [1, 1]
     row = await stack.until_recorded(stream.job_id)
     assert (row["status"], row["attempts"], row["error_code"]) == ("completed", 2, None)
     assert (row["prompt_tokens"], row["completion_tokens"]) == (closing["usage"]["prompt_tokens"], len(WHOLE))
@@ -102,22 +105,22 @@ async def assert_answered_by_the_other(stack: Stack, twins: Twins, stream: Event
 
 @pytest.mark.parametrize("fault", BEFORE.values(), ids=BEFORE.keys())
 async def test_before_the_first_token_nobody_notices(stack: Stack, twins: Twins, fault: tuple[Step, ...]) -> None:
-    twins.script(Answer(fault), Answer(WHOLE))
+    model = twins.model(Answer(fault), Answer(WHOLE))
 
-    async with (await stack.client()).stream(MODEL) as stream:
+    async with (await stack.client()).stream(model) as stream:
         events = await stream.rest()
 
     assert stream.text == "".join(WHOLE)
     assert [event.json["attempt"] for event in events if event.type == "started"] == [1, 2]
     assert {event.type for event in events} == {"queued", "started", "chunk"}
-    await assert_answered_by_the_other(stack, twins, stream)
+    await assert_answered_by_the_other(stack, twins, model, stream)
 
 
 @pytest.mark.parametrize("fault", MIDDLE.values(), ids=MIDDLE.keys())
 async def test_after_it_the_other_host_takes_over(stack: Stack, twins: Twins, fault: tuple[Step, ...]) -> None:
-    twins.script(Answer(("Half", *fault)), Answer(WHOLE))
+    model = twins.model(Answer(("Half", *fault)), Answer(WHOLE))
 
-    async with (await stack.client()).stream(MODEL) as stream:
+    async with (await stack.client()).stream(model) as stream:
         events = await stream.rest()
 
     (resumed,) = [event for event in events if event.type == "resumed"]
@@ -125,41 +128,41 @@ async def test_after_it_the_other_host_takes_over(stack: Stack, twins: Twins, fa
     after = events[events.index(resumed) + 1 :]
     assert "".join(event.json["content"] for event in after) == "".join(WHOLE)
     assert [event.id for event in events if event.id] == [str(n + 1) for n in range(len(WHOLE) + 4)]
-    await assert_answered_by_the_other(stack, twins, stream)
+    await assert_answered_by_the_other(stack, twins, model, stream)
 
 
 async def test_whole_answers_hold_nothing_of_the_half(stack: Stack, twins: Twins) -> None:
-    twins.script(Answer(("Half", Cut())), Answer(WHOLE))
+    model = twins.model(Answer(("Half", Cut())), Answer(WHOLE))
 
-    response = await (await stack.client()).chat(MODEL)
+    response = await (await stack.client()).chat(model)
 
     assert [chunk["content"] for chunk in response.json()] == [*WHOLE, ""]
 
 
 @pytest.mark.parametrize(("refusal", "code"), REFUSALS.values(), ids=REFUSALS.keys())
 async def test_what_is_refused_is_asked_once(stack: Stack, twins: Twins, refusal: Step, code: str) -> None:
-    twins.script(Answer((refusal,)), Answer(WHOLE))
+    model = twins.model(Answer((refusal,)), Answer(WHOLE))
 
-    async with (await stack.client()).stream(MODEL) as stream:
+    async with (await stack.client()).stream(model) as stream:
         events = await stream.rest()
 
     assert [event.type for event in events if event.type != "queued"] == ["started", "error"]
     assert events[-1].json["error"]["code"] == code
-    assert sorted(twins.asked) == [0, 1]
+    assert sorted(twins.asked(model)) == [0, 1]
     assert (await stack.until_recorded(stream.job_id))["attempts"] == 1
 
 
 async def test_three_failures_are_one_error_that_of_the_last(stack: Stack, twins: Twins) -> None:
-    twins.script(Answer((Fail(),)), Answer(("Half", Cut())), Answer((BUSY,)))
+    model = twins.model(Answer((Fail(),)), Answer(("Half", Cut())), Answer((BUSY,)))
 
-    async with (await stack.client()).stream(MODEL) as stream:
+    async with (await stack.client()).stream(model) as stream:
         events = await stream.rest()
 
     assert [event.type for event in events if event.type != "queued"] == [
         *("started", "started", "chunk", "resumed", "error")
     ]
     assert events[-1].json["error"]["code"] == "upstream_busy"
-    assert sum(twins.asked) == 3
+    assert sum(twins.asked(model)) == 3
     row = await stack.until_recorded(stream.job_id)
     assert (row["status"], row["attempts"], row["error_code"]) == ("failed", 3, "upstream_busy")
     assert (row["prompt_tokens"], row["completion_tokens"]) == (0, 0)

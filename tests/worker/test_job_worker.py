@@ -27,9 +27,11 @@ from tests.faults.proxy import FaultProxy
 from tests.jobs import MODEL, RETENTION_MS, admit, claim_next, log_of, make_job, state_of, writing
 from tests.listening import overhearing
 from tests.waiting import wait_until
+from worker.circuit_breaker import CircuitBreaker
 from worker.envelopes import Envelopes
 from worker.job_in_hand import JobInHand, JobInterruptedError
 from worker.job_worker import POLL_S, JobWorker
+from worker.ollama import Ollama
 from worker.slots import Slots
 
 HANG_S = 20.0  # a limit for hanging, not an expectation
@@ -93,6 +95,7 @@ def job_worker(
         queue=queue,
         logs=logs,
         slots=Slots(per_model=per_model, in_all=in_all),
+        breaker=CircuitBreaker(Ollama("http://127.0.0.1:1"), threshold=5),
         worker_id="w1",
         run=script,
         ended=script.ended.append,

@@ -24,9 +24,17 @@ def offer(name: str, *, loaded: bool = False) -> ModelOffer:
     return ModelOffer(name=name, digest="", size_bytes=1, loaded=loaded)
 
 
-def worker(id_: str, *models: ModelOffer, draining: bool = False) -> Announcement:
+def worker(id_: str, *models: ModelOffer, draining: bool = False, resting: tuple[str, ...] = ()) -> Announcement:
     return Announcement(
-        id=id_, host=f"gpu-{id_}", pid=7, models=models, slots=4, max_jobs=6, ollama_version="", draining=draining
+        id=id_,
+        host=f"gpu-{id_}",
+        pid=7,
+        models=models,
+        slots=4,
+        max_jobs=6,
+        ollama_version="",
+        draining=draining,
+        resting=resting,
     )
 
 
@@ -68,7 +76,7 @@ def figures(redis: Redis) -> Figures:
 
 async def test_queues_and_workers_are_shown_as_redis_has_them(redis: Redis, figures: Figures) -> None:
     await announce(redis, worker("1", offer("a", loaded=True), offer("b")), lease_ms=WORKER_LEASE_MS - 1000)
-    await announce(redis, worker("2", offer("a"), draining=True), lease_ms=WORKER_LEASE_MS)
+    await announce(redis, worker("2", offer("a"), draining=True, resting=("b",)), lease_ms=WORKER_LEASE_MS)
     await redis.zadd(redis_keys.WAITING + "a", {made_before(60): 1, new_id(): 2})
     await redis.zadd(redis_keys.RUNNING + "a", {new_id(): 1})
     await redis.zadd(redis_keys.DELAYED + "b", {new_id(): 1})
@@ -80,6 +88,7 @@ async def test_queues_and_workers_are_shown_as_redis_has_them(redis: Redis, figu
     assert [figures("jobs_running", model=model) for model in "ab"] == [1, 0]
     assert [figures("model_slots", model=model) for model in "ab"] == [4, 4]  # a draining worker has none to give
     assert [figures("model_loaded", model=model) for model in "ab"] == [1, 0]
+    assert [figures("model_resting", model=model) for model in "ab"] == [None, 1]
     assert [figures("workers", state=state) for state in ("serving", "draining")] == [1, 1]
     assert (figures("worker_heartbeat_age_seconds", worker="gpu-1-7") or 0) >= 1
     assert (figures("queue_oldest_age_seconds", model="a") or 0) >= 60
