@@ -69,6 +69,7 @@ class Usage(Struct, frozen=True):
 
     prompt_tokens: int
     completion_tokens: int
+    estimated: bool | UnsetType = UNSET  # true: a part was counted by us, because another worker took over
 
 
 class Timings(Struct, frozen=True):

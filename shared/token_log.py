@@ -14,7 +14,7 @@ with length 0 says that an epoch has begun. Whoever misses a publication reads t
 import asyncio
 import logging
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
@@ -109,6 +109,20 @@ class JobLog:
         if self._fenced:
             raise FencedError(self.job_id)
 
+    async def read_back(self) -> AsyncGenerator[Event]:
+        """Yield what earlier owners have appended, in order; of use before this one appends anything.
+
+        Raises:
+            RedisError: Redis is out of reach.
+
+        """
+        epoch = seq = 0
+        while batches := await self._writer.read_after(self.job_id, epoch=epoch, seq=seq):
+            for batch in batches:
+                for event in batch.split():
+                    yield event
+            epoch, seq = batches[-1].epoch, batches[-1].last_seq
+
     @property
     def has_pending(self) -> bool:
         """Whether there is something to write; what a new owner made void is not."""
@@ -163,6 +177,10 @@ class TokenLogWriter:
         """Put `log` into the next batch."""
         self._ready.append(log)
         self._work.set()
+
+    async def read_after(self, job_id: str, *, epoch: int, seq: int) -> list[Batch]:
+        """Return the next entries of a log, as the function of this name does."""
+        return await read_after(self._redis, job_id, epoch=epoch, seq=seq, most_entries=_ENTRIES_PER_LOG)
 
     async def execute(self, command: Command) -> Any:  # noqa: ANN401  whatever Redis answers
         """Run a command after everything appended so far, and return its answer.

@@ -18,6 +18,7 @@ from shared.errors import (
     UpstreamBusyError,
     UpstreamError,
     UpstreamRejectedError,
+    UpstreamTimeoutError,
     UpstreamUnreachableError,
 )
 from worker.job_in_hand import JobInHand
@@ -87,8 +88,8 @@ class CircuitBreaker:
         was_trial = circuit.trial == job.claim.job.id
         if was_trial:
             circuit.trial = ""
-        if isinstance(fault, UpstreamUnreachableError):
-            self.news.set()
+        if isinstance(fault, UpstreamUnreachableError | UpstreamTimeoutError):
+            self.news.set()  # perhaps all of Ollama is away
         if isinstance(fault, UpstreamBusyError):
             pause_s = BUSY_PAUSE_S if fault.retry_after_s is None else min(fault.retry_after_s, LONGEST_PAUSE_S)
             circuit.paused_until_s = self._loop.time() + pause_s

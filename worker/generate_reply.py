@@ -19,6 +19,7 @@ from shared.events import Chunk, Embedded, ErrorBody, EventKind, Resumed, Starte
 from shared.job_queue import Claim
 from shared.jobs import JobKind, JobStatus
 from shared.token_log import FencedError
+from worker.continuation import Continuation, find_continuation
 from worker.job_in_hand import JobInHand, JobInterruptedError
 from worker.ollama import Deadlines, Ollama, deadlines_for
 from worker.ollama_replies import Reply, bounded
@@ -123,30 +124,42 @@ def _retry_or_end(author: Author, job: JobInHand, error: UpstreamError) -> JobSt
 
 async def _ask(author: Author, job: JobInHand) -> None:
     claim = job.claim
+    continuation: Continuation | None = None
     if claim.last_event in _IN_THE_MIDDLE:
-        resumed = Resumed(attempt=claim.failures + 1, mode="restarted")
+        continuation = await find_continuation(
+            author.ollama, claim.job, job.log, deadlines=_deadlines(author, job), headers=_headers(job)
+        )
+        resumed = Resumed(attempt=claim.failures + 1, mode="continued" if continuation else "restarted")
         job.log.append(EventKind.RESUMED.value, encode_payload(resumed))
     else:
         started = Started(job_id=claim.job.id, worker=author.worker_name, attempt=claim.failures + 1)
         job.log.append(EventKind.STARTED.value, encode_payload(started))
     if claim.job.kind is JobKind.EMBED:
         await _embed(author, job)
+    elif continuation is not None and continuation.may_say == 0:
+        _end_spent(job, continuation)
     else:
-        await _generate(author, job)
+        await _generate(author, job, continuation)
 
 
-async def _generate(author: Author, job: JobInHand) -> None:
-    most_bytes = author.settings.max_answer_bytes
+async def _generate(author: Author, job: JobInHand, continuation: Continuation | None) -> None:
+    request = continuation.request if continuation else job.claim.job.request
+    most_bytes = author.settings.max_answer_bytes - (continuation.part.size_bytes if continuation else 0)
     ask = author.ollama.chat if job.claim.job.kind is JobKind.CHAT else author.ollama.generate
-    replies_as_read = ask(job.claim.job.request, deadlines=_deadlines(author, job), headers=_headers(job))
+    replies_as_read = ask(request, deadlines=_deadlines(author, job), headers=_headers(job))
     async with aclosing(replies_as_read) as batches:
-        async for replies in batches:
+        async for replies_as_they_are in batches:
+            replies = continuation.join(replies_as_they_are) if continuation else replies_as_they_are
             for reply in replies:
                 if job.first_token_ms is None:
                     job.first_token_ms = job.ran_ms()
                 job.sent_text = True
                 if reply.done:
-                    job.usage = Usage(prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens)
+                    job.usage = Usage(
+                        prompt_tokens=reply.prompt_tokens,
+                        completion_tokens=reply.completion_tokens,
+                        estimated=True if continuation else UNSET,
+                    )
                     kind, payload = EventKind.DONE.value, _last_chunk(job, reply)
                 else:
                     kind, payload = EventKind.CHUNK.value, _chunk(job, reply)
@@ -157,6 +170,13 @@ async def _generate(author: Author, job: JobInHand) -> None:
                     return
             await job.log.room()
     raise UpstreamInterruptedError("Ollama ended its answer without the last line.")
+
+
+def _end_spent(job: JobInHand, continuation: Continuation) -> None:
+    """End an answer of which all that `num_predict` allows was sent, but not its end."""
+    spent = continuation.last_reply()
+    job.usage = Usage(prompt_tokens=0, completion_tokens=spent.completion_tokens, estimated=True)
+    job.log.append(EventKind.DONE.value, _last_chunk(job, spent))
 
 
 async def _embed(author: Author, job: JobInHand) -> None:

@@ -17,7 +17,13 @@ import httpx
 import msgspec
 from msgspec import Struct
 
-from shared.errors import UpstreamError, UpstreamInterruptedError, UpstreamTimeoutError, UpstreamUnreachableError
+from shared.errors import (
+    UpstreamError,
+    UpstreamInterruptedError,
+    UpstreamRejectedError,
+    UpstreamTimeoutError,
+    UpstreamUnreachableError,
+)
 from worker.http_transport import Transport
 from worker.ollama_faults import fault_in_status
 from worker.ollama_replies import Reply, ReplyReader
@@ -116,6 +122,14 @@ class _Loading(Struct):
     done: bool = False
 
 
+class _DebugInfo(Struct):
+    rendered_template: str = ""
+
+
+class _Rendered(Struct):
+    debug_info: _DebugInfo | None = msgspec.field(name="_debug_info", default=None)
+
+
 class Ollama:
     """One Ollama; an asynchronous context manager that holds its connections, as many as there are answers at once.
 
@@ -171,6 +185,21 @@ class Ollama:
     ) -> Embeddings:
         """Send `request` to `/api/embed` and return the answer, which may take as long as a first token."""
         return await self._ask(self._post("/api/embed", request, deadlines, headers), Embeddings, deadlines)
+
+    async def render(
+        self, request: bytes, *, deadlines: Deadlines = DEFAULT_DEADLINES, headers: Mapping[str, str] = _NO_HEADERS
+    ) -> str | None:
+        """Return what the model would be given for a request to `chat`; it is loaded for that, and asked nothing.
+
+        Returns:
+            The prompt; None: this Ollama does not tell, because it is too old, or refuses.
+
+        """
+        try:
+            rendered = await self._ask(self._post("/api/chat", request, deadlines, headers), _Rendered, deadlines)
+        except UpstreamRejectedError:
+            return None
+        return rendered.debug_info and rendered.debug_info.rendered_template
 
     async def tags(self) -> list[ModelTag]:
         """Return the models that Ollama has."""

@@ -69,6 +69,16 @@ class Reply(Struct, frozen=True):
         return self.chat_message.content or self.generate_content
 
     @property
+    def is_empty(self) -> bool:
+        """Whether it says nothing, not even that it is the last."""
+        return not (self.done or self.content or self.thinking or self.tool_calls)
+
+    def with_content(self, content: str) -> "Reply":
+        """Return a copy with another text."""
+        message = msgspec.structs.replace(self.chat_message, content=content)
+        return msgspec.structs.replace(self, chat_message=message, generate_content="")
+
+    @property
     def thinking(self) -> str:
         """The text of thought."""
         return self.chat_message.thinking or self.generate_thinking

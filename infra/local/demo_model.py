@@ -105,6 +105,7 @@ class DemoModel:
         answer: Makes the tokens of an answer out of the question.
         tokens_per_second: The pace of the answer; `math.inf` is as fast as the client reads.
         capabilities: What `/api/show` lists; tools and thinking are refused unless they stand here.
+        goes_on: Whether it continues a trailing message of the assistant; otherwise it answers the question anew.
 
     """
 
@@ -115,11 +116,13 @@ class DemoModel:
         answer: Answer | None = None,
         tokens_per_second: float = TOKENS_PER_SECOND,
         capabilities: Sequence[str] = ("completion", "embedding"),
+        goes_on: bool = True,
     ) -> None:
         self.models = [full_name(model) for model in models]
         self.answer = answer or introduce_and_repeat
         self.seconds_per_token = 1 / tokens_per_second
         self.capabilities = list(capabilities)
+        self.goes_on = goes_on
         self._loaded_until: dict[str, datetime] = {}
 
     def application(self) -> web.Application:
@@ -141,7 +144,7 @@ class DemoModel:
 
     async def respond(self, request: web.Request, call: GeneratingCall) -> web.StreamResponse:
         """Answer a call that has a question; cancelled when the client goes away."""
-        generation = Generation(call, list(self.answer(call.question)), self.seconds_per_token)
+        generation = Generation(call, self.tokens(call), self.seconds_per_token)
         if call.stream is False:
             text = "".join([token async for token in generation])
             return web.Response(body=call.line(Piece(text), generation.ending()), headers={"Content-Type": JSON})
@@ -154,6 +157,11 @@ class DemoModel:
         await response.prepare(request)
         await response.write(call.line(Piece(), generation.ending()))
         return response
+
+    def tokens(self, call: GeneratingCall) -> list[str]:
+        """Return the tokens of the answer to `call`, from where it has begun."""
+        tokens = list(self.answer(call.question))
+        return rest_after(call.begun, tokens) if self.goes_on else tokens
 
     async def respond_with_embeddings(self, _request: web.Request, call: EmbedCall) -> web.StreamResponse:
         """Answer a call for embeddings."""
@@ -220,6 +228,11 @@ class DemoModel:
         call = await read_body(request, ChatCall)
         if not call.model:
             raise RefusedError(400, "model is required")
+        if call.debug_render_only:
+            self._require(call.model)
+            self._load(call)
+            prompt = {"rendered_template": call.rendered(goes_on=self.goes_on)}
+            return _json(encode({"model": call.model, "created_at": timestamp(), "_debug_info": prompt}))
         return await self._respond_or_load(request, call)
 
     async def _generate(self, request: web.Request) -> web.StreamResponse:
@@ -262,6 +275,19 @@ class DemoModel:
 def introduce_and_repeat(question: str) -> Iterable[str]:
     """Return the demo model's answer in tokens; together they are the introduction and then `question`."""
     return _TOKEN.findall(_INTRODUCTION + question)
+
+
+def rest_after(begun: str, tokens: Sequence[str]) -> list[str]:
+    """Return what is left of an answer that has begun so; all of it if it begins otherwise."""
+    said = len(begun)
+    if not "".join(tokens).startswith(begun):
+        return list(tokens)
+    rest: list[str] = []
+    for token in tokens:
+        if unsaid := token[said:] if said else token:
+            rest.append(unsaid)
+        said = max(said - len(token), 0)
+    return rest
 
 
 async def read_body(request: web.Request, kind: type[Body]) -> Body:

@@ -87,11 +87,17 @@ class GeneratingCall(ModelCall, kw_only=True):
     stream: bool | None = None
     tools: list[Any] | None = None
     think: bool | str | None = None
+    debug_render_only: bool = msgspec.field(name="_debug_render_only", default=False)
 
     @property
     def question(self) -> str:
         """What is to be answered."""
         raise NotImplementedError
+
+    @property
+    def begun(self) -> str:
+        """What stands there as the beginning of the answer."""
+        return ""
 
     @property
     def is_empty(self) -> bool:
@@ -126,9 +132,20 @@ class ChatCall(GeneratingCall, kw_only=True):
         return next(said, None) or ""
 
     @property
+    def begun(self) -> str:
+        """See `GeneratingCall.begun`: a trailing message of the assistant."""
+        last = self.messages[-1] if self.messages else Message()
+        return (last.content or "") if last.role == "assistant" else ""
+
+    @property
     def is_empty(self) -> bool:
         """See `GeneratingCall.is_empty`."""
         return not self.messages
+
+    def rendered(self, *, goes_on: bool) -> str:
+        """Return the prompt, as a template writes it that leaves a trailing answer open, or does not."""
+        texts = [f"<{message.role}>{message.content or ''}" for message in self.messages or ()]
+        return "</>".join(texts if goes_on and self.begun else [*texts, "<assistant>"])
 
     def line(self, piece: Piece, ending: Ending | None = None) -> bytes:
         """See `GeneratingCall.line`."""

@@ -15,8 +15,11 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--model", action="append", metavar="NAME")
     parser.add_argument("--tokens-per-second", type=float, default=math.inf, metavar="N")
+    parser.add_argument("--goes-on", action="store_true", help="continue a trailing message of the assistant")
     options = parser.parse_args()
-    double = OllamaDouble(options.model or [DEFAULT_MODEL], tokens_per_second=options.tokens_per_second)
+    double = OllamaDouble(
+        options.model or [DEFAULT_MODEL], tokens_per_second=options.tokens_per_second, goes_on=options.goes_on
+    )
     asyncio.run(serve(double.application(), options.host, options.port, _announce))
 
 

@@ -26,6 +26,7 @@ class OllamaDouble(DemoModel):
     Args:
         models: The names it has from the start.
         tokens_per_second: The pace of answers that nobody scripted.
+        goes_on: Whether it continues a trailing message of the assistant, with what is scripted, too.
         twin: Another double with whom it shares what is scripted: each answer is given once, by whoever is asked.
 
     """
@@ -35,9 +36,10 @@ class OllamaDouble(DemoModel):
         models: Sequence[str] = (DEFAULT_MODEL,),
         *,
         tokens_per_second: float = math.inf,
+        goes_on: bool = False,
         twin: "OllamaDouble | None" = None,
     ) -> None:
-        super().__init__(models, tokens_per_second=tokens_per_second, capabilities=CAPABILITIES)
+        super().__init__(models, tokens_per_second=tokens_per_second, capabilities=CAPABILITIES, goes_on=goes_on)
         self.url = ""
         self._scripts: dict[str, list[Answer]] = twin._scripts if twin else {}
         self._gates = Gates()
@@ -109,7 +111,7 @@ class OllamaDouble(DemoModel):
     async def respond(self, request: web.Request, call: GeneratingCall) -> web.StreamResponse:
         """Play the model's next answer."""
         answer = self._next_answer(call)
-        steps = self._repeat(call) if answer.steps is None else answer.steps
+        steps = self._repeat(call) if answer.steps is None else self._from_where_it_begins(answer.steps, call)
         return await self._play(request, call, answer, steps, line=call.line, streams=call.stream is not False)
 
     async def respond_with_embeddings(self, request: web.Request, call: EmbedCall) -> web.StreamResponse:
@@ -148,9 +150,21 @@ class OllamaDouble(DemoModel):
         return answers.pop(0) if len(answers) > 1 else answers[0]
 
     def _repeat(self, call: GeneratingCall) -> Sequence[Step]:
-        tokens = list(self.answer(call.question))
+        tokens = self.tokens(call)
         shown = tokens[: call.max_tokens]
         return shown if len(shown) == len(tokens) else [*shown, Done("length")]
+
+    def _from_where_it_begins(self, steps: Sequence[Step], call: GeneratingCall) -> Sequence[Step]:
+        """Leave out the tokens that are said already, and what stands between them."""
+        said = call.begun if self.goes_on else ""
+        for index, step in enumerate(steps):
+            if not said:
+                return steps[index:]
+            if isinstance(step, str):
+                if not said.startswith(step):
+                    return [step.removeprefix(said), *steps[index + 1 :]]
+                said = said.removeprefix(step)
+        return ()
 
     @asynccontextmanager
     async def _recorded(self, request: web.Request, call: ModelCall) -> AsyncGenerator[Generation]:

@@ -1,19 +1,18 @@
 """A job from claim to terminal event, with a real queue and a server that speaks Ollama's wire."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
 from redis.asyncio import Redis
 
 from shared.errors import JobError
-from shared.events import Chunk, Embedded, ErrorBody, Event, EventKind, Resumed, Started, Timings, Usage, encode_payload
-from shared.job_queue import Claim, JobQueue
+from shared.events import Chunk, Embedded, EventKind, Resumed, Started, Timings, Usage, encode_payload
+from shared.job_queue import JobQueue
 from shared.jobs import JobStatus
-from shared.token_log import TokenLogWriter
-from tests.jobs import MODEL, admit, append, claim_next, log_of, make_job
+from tests.desk import Desk
+from tests.jobs import MODEL
 from tests.ollama_double import Answer, Done, End, Fail, Hang, OllamaDouble, Raw, Step
 from tests.waiting import wait_until
 from worker.generate_reply import Author, generate_reply
@@ -21,10 +20,9 @@ from worker.job_in_hand import INTERRUPTED, TAKEN, JobInHand
 from worker.ollama import Ollama
 from worker.settings import OllamaSettings
 
-REQUEST = msgspec.json.encode({"model": MODEL, "messages": [{"role": "user", "content": "Hi"}], "stream": True})
 STARTED = (EventKind.STARTED, b"{}")
 CHUNK = (EventKind.CHUNK, b"{}")
-RESUMED = (EventKind.RESUMED, b"{}")
+RESUMED = (EventKind.RESUMED, encode_payload(Resumed(attempt=2, mode="restarted")))
 USAGE = Usage(prompt_tokens=3, completion_tokens=5)
 TIMINGS = Timings(queue_ms=1, load_ms=2, first_token_ms=7, total_ms=9)
 LAST_CHUNK = Chunk(model=MODEL, content="", done=True, done_reason="stop", usage=USAGE, timings=TIMINGS)
@@ -43,57 +41,6 @@ async def double() -> AsyncIterator[OllamaDouble]:
 async def author(double: OllamaDouble) -> AsyncIterator[Author]:
     async with Ollama(double.url) as ollama:
         yield Author(worker_name="w1", ollama=ollama, settings=OllamaSettings(max_answer_bytes=1024))
-
-
-class Desk:
-    """Hands out jobs as a worker has them."""
-
-    def __init__(self, redis: Redis, queue: JobQueue) -> None:
-        self.redis = redis
-        self.queue = queue
-        self._writer = TokenLogWriter(redis)
-
-    async def take(self, claim: Claim | None = None, *, timeout_ms: int = 60_000) -> JobInHand:
-        """Take a claimed job in hand, a new one unless given."""
-        if claim is None:
-            await admit(self.queue, make_job(request=REQUEST, timeout_ms=timeout_ms))
-            claim = await claim_next(self.queue)
-        log = self._writer.open(job_id=claim.job.id, epoch=claim.epoch, last_seq=claim.last_seq, channel=claim.channel)
-        return JobInHand(claim, log, is_loaded=True)
-
-    async def take_after(self, *events: tuple[EventKind, bytes], failures: int = 0) -> JobInHand:
-        """Take a job in hand that an earlier owner left with these events in its log."""
-        await admit(self.queue, make_job(request=REQUEST))
-        for _ in range(failures):
-            await self.queue.requeue(await claim_next(self.queue), failed=True)
-        first = await claim_next(self.queue)
-        await append(self.redis, first, *events)
-        await self.queue.requeue(first, failed=False)
-        return await self.take(await claim_next(self.queue))
-
-    async def events(self, job: JobInHand) -> list[Event]:
-        """Return what is in the job's log, when all of it is stored."""
-        await job.log.stored()
-        return await log_of(self.redis, job.claim.job)
-
-    async def kinds(self, job: JobInHand) -> bytes:
-        """Return the kinds of what is in the job's log."""
-        return b"".join(event.kind for event in await self.events(job))
-
-    async def error(self, job: JobInHand) -> str:
-        """Return the code of the error at the end of the job's log."""
-        event = (await self.events(job))[-1]
-        assert event.kind == EventKind.ERROR.value
-        return msgspec.json.decode(event.payload, type=ErrorBody).error.code
-
-    @asynccontextmanager
-    async def writing(self) -> AsyncGenerator[None]:
-        """Write the logs inside the block."""
-        task = asyncio.create_task(self._writer.run())
-        try:
-            yield
-        finally:
-            task.cancel()
 
 
 @pytest.fixture

@@ -243,3 +243,26 @@ def test_it_refuses_to_run(
     assert ended.returncode == 1
     assert sentence in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("begun", ["This is the dem", "This is the demo model: ", "Something else"])
+async def test_an_answer_that_has_begun_goes_on_where_it_stops(client: httpx.AsyncClient, begun: str) -> None:
+    whole = text_of(lines_of(await client.post("/api/chat", json=question("one"))))
+    call = question("one")
+    messages = [{"role": "user", "content": "one"}, {"role": "assistant", "content": begun}]
+
+    *tokens, last = lines_of(await client.post("/api/chat", json=call | {"messages": messages}))
+
+    assert text_of(tokens) == whole.removeprefix(begun)
+    assert last["eval_count"] == len(tokens)
+
+
+@pytest.mark.parametrize(("goes_on", "end"), [(True, "Once"), (False, "<assistant>")])
+async def test_what_the_model_would_be_given_is_shown_and_nothing_is_said(*, goes_on: bool, end: str) -> None:
+    messages = [{"role": "user", "content": "one"}, {"role": "assistant", "content": "Once"}]
+    async with serving(DemoModel(goes_on=goes_on)) as client:
+        call = {"model": "demo", "messages": messages, "_debug_render_only": True}
+        shown = (await client.post("/api/chat", json=call)).json()
+
+    assert shown["_debug_info"]["rendered_template"].endswith(end)
+    assert "message" not in shown

@@ -1,0 +1,166 @@
+"""How an answer goes on that an earlier attempt has left in the middle: what Ollama is asked, and how the parts join.
+
+Many models continue a trailing assistant message, others answer it. Ollama shows what it would give the model
+(`_debug_render_only`): only if that ends with the text so far, the model goes on from there. Where it is not certain
+that the parts are one answer, the answer begins anew (docs/decisions/0010-continuing-an-answer.md).
+
+Trailing whitespace has reached the client and is left out of what the model is given, because templates trim it and
+tokenizers join it with the next word. Whatever of it the model then says again is taken off the head of the rest.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from redis.exceptions import RedisError
+
+from shared.events import EventKind, Resumed
+from shared.jobs import Job, JobKind
+from shared.token_log import JobLog
+from worker.ollama import Deadlines, Ollama
+from worker.ollama_replies import Reply
+
+RETRY_READ_S = 0.2
+
+_log = logging.getLogger(__name__)
+_nothing = msgspec.Raw(b"")
+
+
+class _Chunk(Struct):
+    content: str = ""
+    thinking: str = ""
+    tool_calls: msgspec.Raw = _nothing
+
+
+_chunks = msgspec.json.Decoder(_Chunk)
+_resumptions = msgspec.json.Decoder(Resumed)
+
+
+class Part(Struct, frozen=True):
+    """What the client has of an answer."""
+
+    content: str = ""
+    thinking: str = ""
+    chunks: int = 0
+    size_bytes: int = 0  # of the chunks' payloads
+    calls_tools: bool = False
+
+
+class Continuation(Struct):
+    """The rest of an answer: what to ask for it, and how it joins what the client has."""
+
+    request: bytes
+    part: Part
+    may_say: int | None  # tokens that `num_predict` leaves; None: as many as it likes
+    owed: str  # whitespace at the head of the rest that the client has already
+
+    def join(self, replies: Sequence[Reply]) -> list[Reply]:
+        """Return replies of the rest as they go on from the part, with counts of both in the last."""
+        return [joined for reply in replies if not (joined := self._join(reply)).is_empty]
+
+    def last_reply(self) -> Reply:
+        """Return the end of an answer that has used up its `num_predict`."""
+        return Reply(done=True, done_reason="length", eval_count=self.part.chunks)
+
+    def _join(self, reply: Reply) -> Reply:
+        if self.owed and (content := reply.content):
+            repeated = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(self.owed, content, strict=False)))
+            self.owed = self.owed[repeated:] if repeated == len(content) else ""
+            reply = reply.with_content(content[repeated:])
+        if reply.done:
+            reply = msgspec.structs.replace(
+                reply,
+                prompt_eval_count=max(reply.prompt_eval_count - self.part.chunks, 0),  # it has read the part, too
+                eval_count=reply.eval_count + self.part.chunks,
+            )
+        return reply
+
+
+async def find_continuation(
+    ollama: Ollama, job: Job, log: JobLog, *, deadlines: Deadlines, headers: Mapping[str, str]
+) -> Continuation | None:
+    """Return how the answer in `log` can go on; None: it must begin anew.
+
+    Raises:
+        UpstreamError: Ollama failed.
+        ModelNotFoundError: It does not have the model.
+
+    """
+    if job.kind is not JobKind.CHAT or job.calls_tools:
+        return None
+    part = await _read_part(log)
+    continuation = _plan(job, part)
+    if continuation is None or continuation.may_say == 0:
+        return continuation
+    rendered = await ollama.render(_to_render(continuation.request), deadlines=deadlines, headers=headers)
+    goes_on = rendered is not None and rendered.endswith(part.content.rstrip())
+    _log.info("answer_continued" if goes_on else "answer_restarted", extra={"chunks": part.chunks})
+    return continuation if goes_on else None
+
+
+async def _read_part(log: JobLog) -> Part:
+    """Return what the client has; outages of Redis are waited out."""
+    while True:
+        try:
+            payloads: list[bytes] = []
+            async for event in log.read_back():
+                if event.kind == EventKind.CHUNK.value:
+                    payloads.append(event.payload)
+                elif event.kind == EventKind.RESUMED.value and _resumptions.decode(event.payload).mode == "restarted":
+                    payloads.clear()
+        except RedisError as error:
+            _log.warning("part_unread", extra={"error": str(error)})
+            await asyncio.sleep(RETRY_READ_S)
+        else:
+            return _to_part(payloads)
+
+
+def _to_part(payloads: Sequence[bytes]) -> Part:
+    chunks = [_chunks.decode(payload) for payload in payloads]
+    return Part(
+        content="".join(chunk.content for chunk in chunks),
+        thinking="".join(chunk.thinking for chunk in chunks),
+        chunks=len(chunks),
+        size_bytes=sum(map(len, payloads)),
+        calls_tools=any(bytes(chunk.tool_calls) for chunk in chunks),
+    )
+
+
+def _plan(job: Job, part: Part) -> Continuation | None:
+    """Return what to ask for the rest, None where nobody could tell whether it is one."""
+    request: dict[str, Any] = msgspec.json.decode(job.request)
+    messages, options = request["messages"], request.get("options") or {}
+    begun = part.content.rstrip()
+    if (
+        not begun  # nothing yet, or thoughts that have not ended
+        or "\x00" in begun  # at which a tokenizer may stop
+        or part.calls_tools
+        or request.get("format") is not None
+        or any(message.get("images") for message in messages)
+        or messages[-1]["role"] == "assistant"  # two in a row are joined by an empty line
+        or _may_be_stopping(begun, options.get("stop") or ())
+    ):
+        return None
+    message = {"role": "assistant", "content": begun, **({"thinking": part.thinking} if part.thinking else {})}
+    may_say = None
+    if (most := options.get("num_predict") or 0) > 0:
+        may_say = max(most - part.chunks, 0)
+        options = {**options, "num_predict": may_say}
+    rest = {**request, "messages": [*messages, message], **({"options": options} if options else {})}
+    return Continuation(request=msgspec.json.encode(rest), part=part, may_say=may_say, owed=part.content[len(begun) :])
+
+
+def _may_be_stopping(text: str, stops: Sequence[str]) -> bool:
+    """Whether a stop sequence may have begun. Ollama keeps such text back until it knows; others need not."""
+    return any(text.endswith(stop[:length]) for stop in stops for length in range(1, len(stop) + 1))
+
+
+def _to_render(request: bytes) -> bytes:
+    """Return the question what the model would be given; to an Ollama that does not know it, for a single token."""
+    asked: dict[str, Any] = msgspec.json.decode(request)
+    options = {**asked.get("options", {}), "num_predict": 1}
+    return msgspec.json.encode({**asked, "options": options, "stream": False, "_debug_render_only": True})
