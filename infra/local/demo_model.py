@@ -123,6 +123,7 @@ class DemoModel:
         self.seconds_per_token = 1 / tokens_per_second
         self.capabilities = list(capabilities)
         self.goes_on = goes_on
+        self.shows_prompts = True  # as Ollama has done for a while
         self._loaded_until: dict[str, datetime] = {}
 
     def application(self) -> web.Application:
@@ -228,7 +229,7 @@ class DemoModel:
         call = await read_body(request, ChatCall)
         if not call.model:
             raise RefusedError(400, "model is required")
-        if call.debug_render_only:
+        if call.debug_render_only and self.shows_prompts:
             self._require(call.model)
             self._load(call)
             prompt = {"rendered_template": call.rendered(goes_on=self.goes_on)}

@@ -380,6 +380,22 @@ class TestReading:
             assert [event for event in read if event.seq > seq] == everything[seq:]
             assert len(batches) == [4, 2, 2, 2, 1, 1, 0][seq] - (seq == 0)  # not more than must be
 
+    async def test_a_new_owner_reads_back_what_all_before_it_have_appended(
+        self, queue: JobQueue, redis: Redis, writer: TokenLogWriter
+    ) -> None:
+        """However many entries that are, and whatever its claims have put between them."""
+        claim = await claimed(queue)
+        for _ in range(2):
+            log = open_log(writer, claim)
+            for _ in range(120):
+                log.append(CHUNK, str(log.last_seq + 1).encode())
+                await log.stored()
+            claim = await taken_over(redis, claim)
+
+        events = [event async for event in open_log(writer, claim).read_back()]
+
+        assert events == [Event(seq, CHUNK, str(seq).encode()) for seq in range(1, 241)]
+
     async def test_a_log_that_is_not_there_gives_nothing(self, redis: Redis) -> None:
         missing = new_id()
 

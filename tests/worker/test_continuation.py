@@ -223,6 +223,39 @@ async def test_a_model_that_answers_instead_of_going_on_begins_anew(
     assert (transcript.modes, transcript.text) == (["restarted"], "".join(WHOLE))
 
 
+async def test_an_ollama_that_shows_no_prompts_says_one_token_for_nothing_and_begins_anew(
+    desk: Desk, author: Author, double: OllamaDouble
+) -> None:
+    double.shows_prompts = False
+    double.script(MODEL, Answer(("Half", Cut())), Answer(("Never",)), Answer(WHOLE))
+    job = await desk.take(request=asking())
+    assert await generate_reply(author, job) is None
+    job = await desk.take_again(job)
+
+    assert await generate_reply(author, job) == JobStatus.COMPLETED
+
+    transcript = await Transcript.of(desk, job)
+    assert (transcript.modes, transcript.text) == (["restarted"], "".join(WHOLE))
+    asked = double.state.generations[1].request
+    assert (asked["stream"], asked["options"]) == (False, {"num_predict": 1})
+
+
+async def test_an_ollama_that_fails_while_it_is_asked_costs_an_attempt(
+    desk: Desk, author: Author, double: OllamaDouble
+) -> None:
+    double.script(MODEL, Answer(("Once", Cut())))
+    job = await desk.take(request=asking())
+    assert await generate_reply(author, job) is None
+    job = await desk.take_again(job)
+    await double.stop()
+
+    assert await generate_reply(author, job) is None
+
+    assert job.retry is not None
+    assert job.retry.error.code == "upstream_unreachable"
+    assert await desk.kinds(job) == b"sc"
+
+
 async def test_only_what_came_after_the_last_beginning_counts(desk: Desk, author: Author, double: OllamaDouble) -> None:
     double.goes_on = False
     double.script(MODEL, Answer(("Half", Cut())), Answer(("Once", Cut())), Answer(WHOLE))
