@@ -23,11 +23,11 @@ from shared.errors import (
 )
 from worker.job_in_hand import JobInHand
 from worker.ollama import Ollama
+from worker.retry import AVOID_FACTOR, asked_for_ms
+from worker.settings import OllamaSettings
 
 FIRST_REST_S = 1.0
 LONGEST_REST_S = 15.0  # a host that is well again is back in use within twice that
-BUSY_PAUSE_S = 1.0  # where a busy Ollama does not say when to come back
-LONGEST_PAUSE_S = 60.0
 
 _log = logging.getLogger(__name__)
 
@@ -51,14 +51,15 @@ class CircuitBreaker:
 
     Args:
         ollama: Whose models they are.
-        threshold: How many jobs of a model must fail in a row for it to rest.
+        settings: When a model rests, and how long a busy Ollama is left alone that does not say for how long.
 
     """
 
-    def __init__(self, ollama: Ollama, *, threshold: int) -> None:
+    def __init__(self, ollama: Ollama, settings: OllamaSettings) -> None:
         self.news = asyncio.Event()  # set when Ollama should be looked at, and what is there announced anew
         self._ollama = ollama
-        self._threshold = threshold
+        self._threshold = settings.ollama_breaker_threshold
+        self._pause_ms = AVOID_FACTOR * settings.ollama_retry_delay_ms
         self._circuits: dict[str, _Circuit] = {}
         self._opened: asyncio.Queue[tuple[str, _Circuit]] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
@@ -91,8 +92,7 @@ class CircuitBreaker:
         if isinstance(fault, UpstreamUnreachableError | UpstreamTimeoutError):
             self.news.set()  # perhaps all of Ollama is away
         if isinstance(fault, UpstreamBusyError):
-            pause_s = BUSY_PAUSE_S if fault.retry_after_s is None else min(fault.retry_after_s, LONGEST_PAUSE_S)
-            circuit.paused_until_s = self._loop.time() + pause_s
+            circuit.paused_until_s = self._loop.time() + max(self._pause_ms, asked_for_ms(fault)) / 1000
             self._circuits[model] = circuit
         elif job.has_proved_ollama_well:
             self._close(model, circuit)

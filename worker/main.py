@@ -50,7 +50,7 @@ async def work(
         ollama = await stack.enter_async_context(Ollama(ollama_settings.ollama_base_url))
         queue, logs = JobQueue(redis), TokenLogWriter(writing)
         slots = Slots(per_model=settings.worker_slots, in_all=settings.worker_max_jobs)
-        breaker = CircuitBreaker(ollama, threshold=ollama_settings.ollama_breaker_threshold)
+        breaker = CircuitBreaker(ollama, ollama_settings)
         name = f"{socket.gethostname()}-{os.getpid()}"
         ledger = Ledger(database, worker_name=name)
         author = Author(

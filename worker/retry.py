@@ -34,9 +34,10 @@ def plan_retry(error: UpstreamError, *, attempt: int, left_ms: int, delay_ms: in
     delay = delay_ms * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)
     if delay >= left_ms:
         return None
-    return Retry(error=error, delay_ms=round(delay), avoid_ms=round(max(AVOID_FACTOR * delay, _asked_for_ms(error))))
+    return Retry(error=error, delay_ms=round(delay), avoid_ms=round(max(AVOID_FACTOR * delay, asked_for_ms(error))))
 
 
-def _asked_for_ms(error: UpstreamError) -> float:
+def asked_for_ms(error: UpstreamError) -> float:
+    """Return for how long Ollama has asked to be left alone; 0: it has not."""
     seconds = (error.retry_after_s or 0.0) if isinstance(error, UpstreamBusyError) else 0.0
     return min(seconds, MAX_RETRY_AFTER_S) * 1000

@@ -86,7 +86,11 @@ async def create_chat(request: AuthenticatedRequest, chats: Injected[ChatDesk]) 
     ),
 )
 async def stream_chat(request: AuthenticatedRequest, chats: Injected[ChatDesk]) -> Stream:
-    """Return server-sent events: `queued`, `started`, `chunk` …, one of which ends the stream, or `error`."""
+    """Return server-sent events: `queued`, `started`, `chunk` …, one of which ends the stream, or `error`.
+
+    `resumed` tells of an attempt that failed in the middle of the answer. With `mode` `continued` the text goes on, and
+    the closing usage is `estimated`; with `restarted` the text so far is to be dropped.
+    """
     async with AsyncExitStack() as stack:
         submission = await stack.enter_async_context(chats.submit(request, is_stream=True))
         frames = _frames(stack.pop_all(), submission.reader)

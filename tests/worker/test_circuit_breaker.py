@@ -24,6 +24,7 @@ from tests.waiting import wait_until
 from worker.circuit_breaker import CircuitBreaker
 from worker.job_in_hand import JobInHand
 from worker.ollama import Ollama
+from worker.settings import OllamaSettings
 
 THRESHOLD = 3
 OTHER_MODEL = "other:latest"
@@ -45,7 +46,7 @@ async def double() -> AsyncIterator[OllamaDouble]:
 @pytest.fixture
 async def breaker(double: OllamaDouble) -> AsyncIterator[CircuitBreaker]:
     async with Ollama(double.url) as ollama:
-        breaker = CircuitBreaker(ollama, threshold=THRESHOLD)
+        breaker = CircuitBreaker(ollama, OllamaSettings(ollama_breaker_threshold=THRESHOLD, ollama_retry_delay_ms=1))
         task = asyncio.create_task(breaker.run())
         yield breaker
         task.cancel()

@@ -32,6 +32,7 @@ from worker.envelopes import Envelopes
 from worker.job_in_hand import JobInHand, JobInterruptedError
 from worker.job_worker import POLL_S, JobWorker
 from worker.ollama import Ollama
+from worker.settings import OllamaSettings
 from worker.slots import Slots
 
 HANG_S = 20.0  # a limit for hanging, not an expectation
@@ -95,7 +96,7 @@ def job_worker(
         queue=queue,
         logs=logs,
         slots=Slots(per_model=per_model, in_all=in_all),
-        breaker=CircuitBreaker(Ollama("http://127.0.0.1:1"), threshold=5),
+        breaker=CircuitBreaker(Ollama("http://127.0.0.1:1"), OllamaSettings()),
         worker_id="w1",
         run=script,
         ended=script.ended.append,
