@@ -103,20 +103,27 @@ async def find_continuation(
 
 
 async def _read_part(log: JobLog) -> Part:
-    """Return what the client has; outages of Redis are waited out."""
+    """Return what the client has, nothing if a piece of it is not known any more; outages of Redis are waited out."""
     while True:
         try:
-            payloads: list[bytes] = []
-            async for event in log.read_back():
-                if event.kind == EventKind.CHUNK.value:
-                    payloads.append(event.payload)
-                elif event.kind == EventKind.RESUMED.value and _resumptions.decode(event.payload).mode == "restarted":
-                    payloads.clear()
+            return _to_part(await _read_chunks(log))
         except RedisError as error:
             _log.warning("part_unread", extra={"error": str(error)})
-            await asyncio.sleep(RETRY_READ_S)
-        else:
-            return _to_part(payloads)
+        await asyncio.sleep(RETRY_READ_S)
+
+
+async def _read_chunks(log: JobLog) -> list[bytes]:
+    """Return the payloads of the chunks that count; none if Redis has lost some of them with an earlier owner."""
+    payloads: list[bytes] = []
+    seq, is_whole = 0, True
+    async for event in log.read_back():
+        is_whole, seq = is_whole and event.seq == seq + 1, event.seq
+        if event.kind == EventKind.CHUNK.value:
+            payloads.append(event.payload)
+        elif event.kind == EventKind.RESUMED.value and _resumptions.decode(event.payload).mode == "restarted":
+            payloads.clear()
+            is_whole = True
+    return payloads if is_whole and seq == log.last_seq else []
 
 
 def _to_part(payloads: Sequence[bytes]) -> Part:

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
+from shared import redis_keys
 from shared.events import Chunk, EventKind, Resumed, Usage
 from shared.job_queue import JobQueue
 from shared.jobs import JobStatus
@@ -254,6 +255,24 @@ async def test_an_ollama_that_fails_while_it_is_asked_costs_an_attempt(
     assert job.retry is not None
     assert job.retry.error.code == "upstream_unreachable"
     assert await desk.kinds(job) == b"sc"
+
+
+async def test_a_part_of_which_redis_has_lost_the_beginning_is_not_gone_on_with(
+    desk: Desk, author: Author, double: OllamaDouble
+) -> None:
+    """As after a loss of data, when the owner is lost as well that could only put its own share back."""
+    double.script(MODEL, Answer((*WHOLE[:2], Cut())), Answer(WHOLE))
+    job = await desk.take(request=asking())
+    assert await generate_reply(author, job) is None
+    job = await desk.take_again(job)
+    log = redis_keys.LOG + job.claim.job.id
+    (_, _), (started, _), *_ = await desk.redis.xrange(log, count=2)
+    await desk.redis.xdel(log, started)
+
+    assert await generate_reply(author, job) == JobStatus.COMPLETED
+
+    transcript = await Transcript.of(desk, job)
+    assert (transcript.modes, transcript.text) == (["restarted"], "".join(WHOLE))
 
 
 async def test_only_what_came_after_the_last_beginning_counts(desk: Desk, author: Author, double: OllamaDouble) -> None:
