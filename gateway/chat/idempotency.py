@@ -5,17 +5,23 @@ import re
 import msgspec
 
 from gateway.chat.schemas import ChatRequest
+from gateway.operation import Parameter
 from gateway.principal import AuthenticatedRequest
+from gateway.request_header import single_header
 from shared.errors import InvalidRequestError
 from shared.idempotency import Idempotency
 
 HEADER = "Idempotency-Key"
-KEY_PATTERN = r"^[ -~]{1,255}$"
+PARAMETER = Parameter(
+    HEADER,
+    "header",
+    "Requests with the same key within 24 hours, and the same body, are one job.",
+    pattern=r"^[ -~]{1,255}$",
+)
 REPLAYED = {"Idempotent-Replayed": "true"}  # in the answer, as Stripe says it
 SURFACE = "/v1"  # shared by the whole answer and the stream; other surfaces have keys of their own
 
-_NAME = HEADER.lower().encode()
-_key = re.compile(KEY_PATTERN.replace("$", r"\Z").encode())
+_key = re.compile(rb"[ -~]{1,255}")
 _canonical = msgspec.json.Encoder(order="deterministic")
 
 
@@ -26,11 +32,11 @@ def idempotency_of(request: AuthenticatedRequest, chat: ChatRequest) -> Idempote
         InvalidRequestError: Its key is not 1 to 255 printable ASCII characters, or it has several.
 
     """
-    keys = [value for name, value in request.scope["headers"] if name == _NAME]
-    if not keys:
+    key = single_header(request.scope, HEADER)
+    if key is None:
         return None
-    if len(keys) > 1 or not _key.match(keys[0]):
-        raise InvalidRequestError("A key is 1 to 255 printable ASCII characters, sent once.", param=HEADER)
+    if not _key.fullmatch(key):
+        raise InvalidRequestError("A key is 1 to 255 printable ASCII characters.", param=HEADER)
     return Idempotency.of(
-        keys[0].decode("ascii"), surface=SURFACE, user_id=request.user.user_id, request=_canonical.encode(chat)
+        key.decode("ascii"), surface=SURFACE, user_id=request.user.user_id, request=_canonical.encode(chat)
     )

@@ -8,11 +8,13 @@ from litestar import Response, Router, delete, get, post
 from litestar.params import FromPath
 from litestar.response import Stream
 
+from gateway.admission.limited_routes import LimitByUser
 from gateway.admission.rate_limit_headers import rate_limit_headers
+from gateway.chat import disconnect, idempotency
 from gateway.chat.cancel import Canceller
 from gateway.chat.collect import collect
 from gateway.chat.event_stream import RETRY, RETRY_SOON, to_frames
-from gateway.chat.idempotency import HEADER, KEY_PATTERN, REPLAYED
+from gateway.chat.idempotency import REPLAYED
 from gateway.chat.reader_access import RequireReader
 from gateway.chat.resume import Resumption
 from gateway.chat.schemas import ChatRequest, JobAnswer
@@ -40,9 +42,7 @@ from shared.events import Chunk
 
 REFUSALS = (ModelNotFoundError, NoWorkerError, QueueFullError, StoreUnavailableError, IdempotencyMismatchError)
 ANSWER_HEADERS = ("X-Job-Id", *REPLAYED)
-IDEMPOTENCY = Parameter(
-    HEADER, "header", "Requests with the same key within 24 hours, and the same body, are one job.", pattern=KEY_PATTERN
-)
+ASKING = (idempotency.PARAMETER, disconnect.PARAMETER)
 STREAM_HEADERS = {"X-Accel-Buffering": "no"}
 
 
@@ -54,14 +54,15 @@ STREAM_HEADERS = {"X-Accel-Buffering": "no"}
         body=ChatRequest,
         answers={HTTPStatus.OK: Answer("The pieces of the answer.", list[Chunk], headers=ANSWER_HEADERS)},
         errors=[*REFUSALS, *family(JobError).values()],
-        parameters=[IDEMPOTENCY],
+        parameters=ASKING,
         is_limited=True,
     ),
 )
 async def create_chat(request: AuthenticatedRequest, chats: Injected[ChatDesk]) -> Response[bytes]:
     """Return the chunks of the answer as one JSON array.
 
-    If the client goes away, the job is cancelled; with an `Idempotency-Key` only after `DISCONNECT_GRACE_SECS`.
+    If the client goes away, the job is cancelled; with an `Idempotency-Key` only after `DISCONNECT_GRACE_SECS`, with
+    `X-On-Disconnect: continue` not at all.
     """
     async with chats.submit(request, is_stream=False) as submission:
         answer = await collect(submission.reader, request.receive)
@@ -81,7 +82,7 @@ async def create_chat(request: AuthenticatedRequest, chats: Injected[ChatDesk]) 
         body=ChatRequest,
         answers={HTTPStatus.OK: Answer("Server-sent events.", str, "text/event-stream", headers=ANSWER_HEADERS)},
         errors=REFUSALS,
-        parameters=[IDEMPOTENCY],
+        parameters=ASKING,
         is_limited=True,
     ),
 )
@@ -159,6 +160,7 @@ async def resume_stream(
 @delete(
     "/{job_id:str}",
     status_code=HTTPStatus.OK,
+    middleware=[LimitByUser],
     summary="Stop a job",
     operation=Operation(
         answers={
@@ -186,4 +188,6 @@ chat_routes = Router(
     middleware=[RequirePrincipal],
     tags=["chat"],
 )
-stream_routes = Router("/v1/chat", route_handlers=[resume_stream], middleware=[RequireReader], tags=["chat"])
+stream_routes = Router(
+    "/v1/chat", route_handlers=[resume_stream], middleware=[RequireReader, LimitByUser], tags=["chat"]
+)

@@ -12,6 +12,7 @@ from gateway.admission.limited_routes import charge_address
 from gateway.admission.policy import LimitPolicy
 from gateway.admission.rate_limit import LimitState
 from gateway.admission.settings import QueueSettings
+from gateway.chat.disconnect import needs_readers
 from gateway.chat.idempotency import idempotency_of
 from gateway.chat.queue_position import queued_notice
 from gateway.chat.resume import Resumption
@@ -49,7 +50,8 @@ class _Order(Struct, frozen=True):
     job: Job
     idempotency: Idempotency | None
     queue_timeout_ms: int  # how long the job may wait
-    grace_ms: int  # how long it goes on without readers
+    needs_readers: bool  # whether it is cancelled when it has none
+    grace_ms: int  # how long it goes on without any
 
 
 class ChatDesk:
@@ -152,7 +154,7 @@ class ChatDesk:
                 channel=self._relay.channel,
                 slots=self._catalog.registry.slots(job.model),
                 queue_timeout_ms=order.queue_timeout_ms,
-                unattended_ms=LEASE_MS,
+                unattended_ms=LEASE_MS if order.needs_readers else 0,
                 grace_ms=order.grace_ms,
                 idempotency=order.idempotency,
             )
@@ -185,6 +187,7 @@ class ChatDesk:
             job=job,
             idempotency=idempotency,
             queue_timeout_ms=_bounded("queue_timeout_ms", chat.queue_timeout_ms, settings.queue_timeout_ms),
+            needs_readers=needs_readers(request.scope),
             grace_ms=settings.disconnect_grace_secs * 1000 if is_stream or idempotency else 0,
         )
 

@@ -35,7 +35,11 @@ if idempotency_key then
   if attached_id and not is_same then return {'mismatched'} end
   if attached_id then
     gcra_spend(KEYS, 9, verdict, now_us)
-    if redis.call('ZSCORE', KEYS[7], attached_id) then attend(attached_id, ARGV[19] .. attached_id) end
+    if tonumber(ARGV[9]) == 0 then
+      redis.call('ZREM', KEYS[7], attached_id)
+    elseif redis.call('ZSCORE', KEYS[7], attached_id) then
+      attend(attached_id, ARGV[19] .. attached_id)
+    end
     return {'attached', attached_id, verdict.states}
   end
 end

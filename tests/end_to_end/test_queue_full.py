@@ -57,9 +57,10 @@ async def test_a_refusal_costs_nothing(crowd: Crowd) -> None:
 
     for _ in range(3):
         assert (await crowd.client.chat(crowd.model)).status_code == 503
-    await crowd.client.cancel(crowd.waiting[0].job_id)
+    cancelled = await crowd.client.cancel(crowd.waiting[0].job_id)
+    assert remaining(cancelled) == BURST - SLOTS - DEPTH - 1
     async with crowd.client.stream(crowd.model) as stream:
-        assert remaining(stream.response) == BURST - SLOTS - DEPTH - 1
+        assert remaining(stream.response) == BURST - SLOTS - DEPTH - 2
 
 
 async def test_other_models_have_queues_of_their_own(stack: Stack, crowd: Crowd) -> None:

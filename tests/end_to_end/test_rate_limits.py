@@ -66,6 +66,23 @@ async def test_one_too_many_is_refused_and_costs_nothing(stack: Stack, client: C
     assert len(stack.generations(model)) == BURST
 
 
+@pytest.mark.parametrize(("method", "path"), [("GET", "/v1/chat/{}/stream"), ("DELETE", "/v1/chat/{}")])
+async def test_reading_again_and_stopping_are_requests_like_others(
+    stack: Stack, client: Client, method: str, path: str
+) -> None:
+    headers = coming_from(f"192.0.2.{100 + len(path)}")
+    first = await client.chat(stack.model(Answer(("text",))), headers=headers)
+
+    answers = [
+        await client.http.request(method, path.format(first.headers["X-Job-Id"]), headers=headers) for _ in range(BURST)
+    ]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert answers[0].headers["RateLimit-Policy"] == first.headers["RateLimit-Policy"]
+    assert answers[0].headers["RateLimit"].startswith('"user";r=1;')
+    assert int(answers[-1].headers["Retry-After"]) > 0
+
+
 async def test_one_user_does_not_pay_for_another(stack: Stack, client: Client, gateway: ServerProcess) -> None:
     model = stack.model(Answer(("text",)))
     for _ in range(BURST):

@@ -83,6 +83,15 @@ class TestTheSameRequestAgain:
 
         assert not await redis.exists(redis_keys.ATTENDED)
 
+    async def test_that_wants_it_to_run_on_frees_the_job_from_needing_readers(
+        self, queue: JobQueue, redis: Redis
+    ) -> None:
+        await admit(queue, idempotency=known_by(), unattended_ms=60_000)
+
+        await try_to_admit(queue, make_job(), idempotency=known_by(), unattended_ms=0)
+
+        assert not await redis.exists(redis_keys.ATTENDED)
+
 
 class TestAnotherRequest:
     async def test_with_the_key_is_refused_and_costs_nothing(self, queue: JobQueue, redis: Redis) -> None:
