@@ -29,6 +29,7 @@ from gateway.admission.sweeper import Sweeper
 from gateway.chat.cancel import Canceller
 from gateway.chat.queue_position import QueuePositions
 from gateway.chat.resume import Resumption
+from gateway.chat.revocation import Revocation
 from gateway.chat.schemas import ChatRequest
 from gateway.chat.stream_links import StreamLinks
 from gateway.chat.submit import ChatDesk
@@ -82,6 +83,7 @@ async def open_state(
         )
         log_tail = LogTail(redis, waiting, relay.offer)
         positions = QueuePositions(queue, relay, catalog)
+        identities = Identities(database=database, clock=clock, limits=Limits.of(settings.limits))
         subscription = await subscribe(listening, relay, catalog)
         await stack.enter_async_context(
             running(
@@ -92,6 +94,7 @@ async def open_state(
                 attendance.run(),
                 positions.run(),
                 log_tail.run(),
+                Revocation(relay, identities).run(),
                 measure_loop_lag(metrics, clock),
             )
         )
@@ -113,7 +116,6 @@ async def open_state(
             ttl_s=settings.accounts.jwt_access_ttl_secs,
             clock=clock,
         )
-        identities = Identities(database=database, clock=clock, limits=Limits.of(settings.limits))
         resumption = Resumption(
             redis=redis,
             database=database,

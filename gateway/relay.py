@@ -46,6 +46,7 @@ class Reader:
         self.job_id = job_id
         self.model = model
         self.grace_ms = grace_ms  # how long the job goes on without readers
+        self.user_id = ""  # for whom it reads, once it may part
         self.may_part = False  # whether the client can go on elsewhere: it has ids to resume from
         self.has_parted = False
         self.stream_url = ""  # where the stream can be read again

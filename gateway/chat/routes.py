@@ -94,7 +94,7 @@ async def stream_chat(request: AuthenticatedRequest, chats: Injected[ChatDesk]) 
     """
     async with AsyncExitStack() as stack:
         submission = await stack.enter_async_context(chats.submit(request, is_stream=True))
-        frames = _frames(stack.pop_all(), submission.reader)
+        frames = _frames(stack.pop_all(), submission.reader, request.user.user_id)
     # A generator that was never begun never cleans up; from here on this one does, whatever becomes of the response.
     await anext(frames)
     return Stream(
@@ -109,11 +109,11 @@ def _headers(submission: Submission) -> dict[str, str]:
     return {"X-Job-Id": submission.job_id, **replayed, **rate_limit_headers(submission.limits)}
 
 
-async def _frames(stack: AsyncExitStack, reader: Reader) -> AsyncGenerator[bytes]:
+async def _frames(stack: AsyncExitStack, reader: Reader, user_id: str) -> AsyncGenerator[bytes]:
     async with stack:
         yield b""
         yield RETRY
-        reader.may_part = True
+        reader.user_id, reader.may_part = user_id, True
         async for events in reader.events():
             yield to_frames(events)
         if not reader.ended:
@@ -139,7 +139,10 @@ async def _frames(stack: AsyncExitStack, reader: Reader) -> AsyncGenerator[bytes
 async def resume_stream(
     request: AuthenticatedRequest, job_id: FromPath[str], resumption: Injected[Resumption], links: Injected[StreamLinks]
 ) -> Stream | Response[None]:
-    """Return the same events from the start or after `Last-Event-ID`, to any number of readers, from any gateway."""
+    """Return the same events from the start or after `Last-Event-ID`, to any number of readers, from any gateway.
+
+    A stream that ends without a terminal event goes on elsewhere, or is not to be read any more: asking again tells.
+    """
     user_id = request.user.user_id
     last_event_id = request.headers.get("last-event-id") or request.query_params.get("last_event_id") or ""
     place = await resumption.find(job_id, user_id=user_id, last_event_id=last_event_id)
@@ -147,7 +150,7 @@ async def resume_stream(
         return Response(None, status_code=HTTPStatus.NO_CONTENT)
     async with AsyncExitStack() as stack:
         reader = await stack.enter_async_context(resumption.read(place, stream_url=links.to(job_id, user_id=user_id)))
-        frames = _frames(stack.pop_all(), reader)
+        frames = _frames(stack.pop_all(), reader, user_id)
     await anext(frames)
     return Stream(
         frames,

@@ -1,12 +1,13 @@
 """The table `users`: who may use the gateway."""
 
+from collections.abc import Collection
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Row, select, update
+from sqlalchemy import ARRAY, Row, Uuid, any_, bindparam, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -57,6 +58,12 @@ async def find(connection: AsyncConnection, user_id: str) -> User | None:
     rows = await connection.execute(select(users).where(users.c.id == user_id))
     row = rows.one_or_none()
     return None if row is None else _to_user(row)
+
+
+async def find_all(connection: AsyncConnection, user_ids: Collection[str]) -> list[User]:
+    """Return those of the users that there are, also disabled ones, in any order."""
+    ids = bindparam("ids", list(user_ids), ARRAY(Uuid(as_uuid=False)))  # one parameter, however many there are
+    return [_to_user(row) for row in await connection.execute(select(users).where(users.c.id == any_(ids)))]
 
 
 async def find_by_email(connection: AsyncConnection, email: str) -> User | None:

@@ -15,11 +15,11 @@ from typing import Self, TypeVar
 import httpx
 import msgspec
 from redis.asyncio import Redis
-from sqlalchemy import RowMapping, select
+from sqlalchemy import RowMapping, func, select, update
 
 from shared.database.engine import Database
 from shared.database.engine import connect as connect_database
-from shared.database.tables import jobs
+from shared.database.tables import jobs, users
 from shared.redis_client import connect
 from shared.redis_keys import ATTENDED, DEADLINES, DELAYED, READERS, RUNNING, WAITING
 from tests.end_to_end.client import CANARY, HANG_S, Account, Client
@@ -186,6 +186,13 @@ class Stack:
             return await self.redis.zcard(READERS + job_id) == readers
 
         await wait_until(left, description=f"job {job_id} is read at {readers} gateways")
+
+    async def disable(self, client: Client) -> None:
+        """Have a user let in no more."""
+        async with self._database.transaction() as connection:
+            await connection.execute(
+                update(users).where(users.c.id == client.account.id).values(disabled_at=func.now())
+            )
 
     async def until_recorded(self, job_id: str) -> RowMapping:
         """Wait until a job has its row in PostgreSQL, and return it."""

@@ -135,6 +135,57 @@ async def test_a_user_is_out_some_seconds_after(
             await identities.find(ada.id)
 
 
+async def test_of_many_users_those_are_confirmed_who_are_in_good_standing_and_by_one_query(
+    identities: Identities, switch: SwitchedDatabase, database: Database, ada: User
+) -> None:
+    async with database.transaction() as connection:
+        bob, eve = [
+            await users.create(connection, email=f"{name}@example.org", password_hash="-", role=Role.USER)
+            for name in ("bob", "eve")
+        ]
+        await connection.execute(update(table).where(table.c.id == eve.id).values(disabled_at=func.now()))
+
+    assert await identities.confirm({ada.id, bob.id, eve.id, new_id()}) == {ada.id, bob.id}
+    assert switch.asked == 1
+
+
+async def test_who_is_confirmed_no_more_is_not_found_either_from_then_on(
+    identities: Identities, database: Database, ada: User
+) -> None:
+    await identities.find(ada.id)
+    async with database.transaction() as connection:
+        await connection.execute(delete(table))
+
+    assert await identities.confirm({ada.id}) == set()
+
+    with pytest.raises(UnauthenticatedError):
+        await identities.find(ada.id)
+
+
+async def test_nobody_is_asked_about_when_nobody_reads(identities: Identities, switch: SwitchedDatabase) -> None:
+    assert await identities.confirm(set()) == set()
+    assert switch.asked == 0
+
+
+@pytest.mark.parametrize("fault", ["nobody", "silence"])
+async def test_without_postgresql_those_it_knew_are_confirmed_for_a_while(
+    identities: Identities,
+    switch: SwitchedDatabase,
+    clock: TurnedClock,
+    ada: User,
+    fault: str,
+    nobody: Database,
+    silence: Database,
+) -> None:
+    await identities.find(ada.id)
+    switch.target = {"nobody": nobody, "silence": silence}[fault]
+
+    clock.ahead_s = GRACE_S - 5
+    assert await identities.confirm({ada.id, new_id()}) == {ada.id}
+    clock.ahead_s = GRACE_S + 5
+    assert await identities.confirm({ada.id}) == set()
+
+
 async def test_without_postgresql_those_it_knew_go_on_for_a_while(
     identities: Identities, switch: SwitchedDatabase, clock: TurnedClock, nobody: Database, ada: User
 ) -> None:

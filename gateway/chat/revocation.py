@@ -1,0 +1,34 @@
+"""Ends streams whose readers may read no more: their user is disabled or deleted."""
+
+import asyncio
+import logging
+
+from gateway.accounts.identities import Identities
+from gateway.relay import Relay
+
+CHECK_EVERY_S = 4.0  # with the second that the answer may take, a revocation is effective within 5 s
+
+_log = logging.getLogger(__name__)
+
+
+class Revocation:
+    """Asks about the readers of all streams of this process at once; who reads costs nothing in between."""
+
+    def __init__(self, relay: Relay, identities: Identities) -> None:
+        self._relay = relay
+        self._identities = identities
+
+    async def run(self) -> None:
+        """Check until cancelled."""
+        while True:
+            await asyncio.sleep(CHECK_EVERY_S)
+            await self.check()
+
+    async def check(self) -> None:
+        """End the streams of those who are not let in any more, as if to go on elsewhere: there they meet a 401."""
+        readers = [reader for reader in self._relay.readers() if reader.may_part]
+        allowed = await self._identities.confirm({reader.user_id for reader in readers})
+        for reader in readers:
+            if reader.user_id not in allowed and not reader.has_parted:
+                _log.info("stream_revoked", extra={"job_id": reader.job_id, "user_id": reader.user_id})
+                reader.part()
