@@ -9,6 +9,7 @@ from litestar.types import ASGIApp
 from gateway.accounts.routes import account_routes
 from gateway.chat.routes import chat_routes, stream_routes
 from gateway.client_address import ClientAddress
+from gateway.cross_origin import CrossOrigin
 from gateway.dependencies import provide_fields
 from gateway.draining import Draining
 from gateway.error_responses import EXCEPTION_HANDLERS
@@ -35,14 +36,14 @@ def create_app(settings: GatewaySettings, *, draining: Draining, metrics_listene
         metrics_listener: Where metrics are served by themselves.
 
     """
+    server = settings.server
     metrics = Metrics()
-    logged = RequestLog(
-        create_routes(settings, metrics, draining, metrics_listener),
-        metrics=metrics,
-        client_address=ClientAddress(settings.server.trusted_proxy_ips),
-        clock=SystemClock(),
-    )
-    return ResponseHeaders(logged, request_id_header=settings.server.request_id_header)
+    routes: ASGIApp = create_routes(settings, metrics, draining, metrics_listener)
+    if server.origins:
+        routes = CrossOrigin(routes, allowed_origins=server.origins, request_id_header=server.request_id_header)
+    client_address = ClientAddress(server.trusted_proxy_ips)
+    logged = RequestLog(routes, metrics=metrics, client_address=client_address, clock=SystemClock())
+    return ResponseHeaders(logged, request_id_header=server.request_id_header)
 
 
 def create_routes(

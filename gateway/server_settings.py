@@ -40,6 +40,15 @@ class ServerSettings(Struct, frozen=True):
             examples=["10.0.0.0/8,127.0.0.1"],
         ),
     ] = ""
+    allowed_origins: Annotated[
+        str,
+        Meta(
+            pattern=r"^(https?://[^/\s,]+(,\s*https?://[^/\s,]+)*)?$",
+            extra={"expected": "origins without a path, separated by commas"},
+            description="Origins whose pages may read answers (CORS), separated by commas; unset: none.",
+            examples=["https://app.example.org"],
+        ),
+    ] = ""
     max_request_size_bytes: Annotated[
         int, Meta(ge=1024, le=1 << 30, description="Largest JSON body in bytes.", examples=["1048576"])
     ] = 1 << 20
@@ -83,6 +92,11 @@ class ServerSettings(Struct, frozen=True):
         host = _ALL_ADDRESSES.get(self.app_host, self.app_host)
         local = f"http://[{host}]:{self.app_port}" if ":" in host else f"http://{host}:{self.app_port}"
         return self.app_public_url.rstrip("/") or local
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """`ALLOWED_ORIGINS`, one by one."""
+        return frozenset(filter(None, map(str.strip, self.allowed_origins.split(","))))
 
     def with_checked_networks(self) -> "ServerSettings":
         """Return these settings.

@@ -20,7 +20,7 @@ from aiohttp import web
 from redis.asyncio import Redis
 
 from shared.registry import Announcement, announce
-from tests.infra.http_server import nobody_listening, serving
+from tests.http_server import nobody_listening, serving
 
 CHECKOUT = Path(__file__).parents[2]
 DOCKERFILE = CHECKOUT / "infra" / "docker" / "Dockerfile"

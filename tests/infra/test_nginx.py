@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 import pytest
 from aiohttp import ClientSession, ClientTimeout, web
 
-from tests.infra.http_server import nobody_listening, serving
+from tests.http_server import nobody_listening, serving
 
 TEMPLATE = Path(__file__).parents[2] / "infra" / "nginx" / "nginx.conf.template"
 LARGEST_BODY = 64 * 1024
