@@ -1,4 +1,4 @@
-"""Workers can be added, stopped and lost at any time; clients notice as little as can be."""
+"""Workers can be stopped and lost at any time; clients notice as little as can be. Under load: `tests/faults`."""
 
 import asyncio
 import signal
@@ -9,39 +9,8 @@ from tests.end_to_end.stack import Stack
 from tests.event_stream import EventStream, SentEvent
 from tests.ollama_double import Answer, Hang, OllamaDouble
 from tests.processes import ServerProcess
-from tests.waiting import wait_until
 
-WORDS = tuple(f"{number} " for number in range(20))
 NOVEL = "novel:latest"
-
-
-async def test_no_stream_is_lost_when_workers_are_added_and_stopped(stack: Stack) -> None:
-    """Three times a worker comes, takes its part of the load, and is stopped in the middle of it."""
-    model = stack.model(Answer(WORDS, step_ms=10))
-    client = await stack.client()
-    streams: list[EventStream] = []
-    busy: set[str] = set()  # workers that a client was told of
-
-    async def read_one() -> None:
-        async with client.stream(model) as stream:
-            streams.append(stream)
-            busy.add((await stream.until("started")).json["worker"])
-            await stream.rest()
-
-    workers: list[ServerProcess] = []
-    async with asyncio.TaskGroup() as clients:
-        for _ in range(3):
-            worker = await stack.add_worker()
-            workers.append(worker)
-            for _ in range(30):
-                clients.create_task(read_one())
-            await wait_until(lambda pid=worker.pid: any(name.endswith(f"-{pid}") for name in busy), description="work")
-            worker.send(signal.SIGTERM)
-
-    assert [await worker.wait() for worker in workers] == [0, 0, 0]
-    assert [stream.text for stream in streams] == ["".join(WORDS)] * 90
-    starts = [event.json for stream in streams for event in of_type("started", stream)]
-    assert [start["attempt"] for start in starts] == [1] * 90
 
 
 async def test_a_worker_that_is_stopped_finishes_what_it_has(stack: Stack) -> None:

@@ -1,6 +1,7 @@
 """Judges a run afterwards: complete transcripts of clients against what the model sent, and not against the product."""
 
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
@@ -11,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from tests.faults import transcript
-from tests.faults.storyteller import MARK, prefill_of, wish_of
+from tests.faults.storyteller import MARK, mark_of, prefill_of
 from tests.faults.transcript import Connection, JobTranscript, SeenEvent, WholeAnswer
 from tests.ollama_double import Generation
 
@@ -84,7 +85,7 @@ def judge(
     """Return every promise that was broken."""
     told: dict[str, list[Generation]] = {}
     for generation in sent:
-        told.setdefault(wish_of(generation).mark, []).append(generation)
+        told.setdefault(mark_of(generation), []).append(generation)
     found: list[Violation] = []
     for job in jobs:
         verdict = _Verdict(job, told.get(job.mark, []), documented, frozenset(excused))
@@ -195,7 +196,7 @@ class _Verdict:
             if part.text or is_whole:
                 generation = self._find(part.text, unused, kept=kept, is_whole=is_whole)
                 if generation is not None:
-                    del unused[: unused.index(generation) + 1]
+                    unused.remove(generation)
                     if is_whole and part.end is not None:
                         self._judge_usage(part.end, kept_chunks + len(generation.sent))
             kept, kept_chunks = kept + part.text, kept_chunks + part.chunks
@@ -220,6 +221,8 @@ class _Verdict:
 
     def _judge_answer(self, answer: WholeAnswer, *, is_final: bool) -> None:
         if answer.status is None:
+            if answer.has_hung:
+                self._blame(Rule.UNENDED, "whole answer")
             return
         if strangers := set(MARK.findall(answer.body)) - {self._job.mark}:
             self._blame(Rule.CROSSED, f"in a whole answer: {strangers}")
@@ -236,7 +239,7 @@ class _Verdict:
             generation = self._find(run, unused, kept=kept, is_whole=place == len(runs) - 1)
             if generation is None:
                 return
-            del unused[: unused.index(generation) + 1]
+            unused.remove(generation)
             kept += run
 
 
@@ -282,3 +285,14 @@ def _by_generation(text: str) -> Iterator[str]:
 
 def _code(event: SeenEvent) -> str:
     return event.json["error"]["code"]
+
+
+def main() -> int:
+    """Judge the run in the directory that is named, print what is wrong, and return the exit code."""
+    violations = check(Path(sys.argv[1]), excused=sys.argv[2:])
+    sys.stdout.writelines(f"{violation}\n" for violation in violations)
+    return 1 if violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -7,6 +7,7 @@ any worker does the same for it, and a run can be repeated.
 import re
 from collections import Counter
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import msgspec
 from aiohttp import web
@@ -57,11 +58,15 @@ class Storyteller(OllamaDouble):
 
     def __init__(self, models: Sequence[str], tellings: Counter[str]) -> None:
         super().__init__(models)
+        self._loaded_until = dict.fromkeys(self.models, datetime.max.replace(tzinfo=UTC))  # loading is no fault
         self._tellings = tellings
 
     async def respond(self, request: web.Request, call: GeneratingCall) -> web.StreamResponse:
-        """Tell the story that is wished for, from where the prompt leaves off."""
-        wish = msgspec.json.decode(call.question, type=Wish)
+        """Tell the story that is wished for, from where the prompt leaves off; other questions are echoed."""
+        try:
+            wish = msgspec.json.decode(call.question, type=Wish)
+        except msgspec.DecodeError:
+            return await super().respond(request, call)
         self._tellings[wish.mark] += 1
         number = self._tellings[wish.mark]
         steps: list[Step] = list(story(wish, number, told=prefill_of(call)))
@@ -80,10 +85,13 @@ def story(wish: Wish, number: int, *, told: str = "") -> list[str]:
     return words
 
 
-def wish_of(generation: Generation) -> Wish:
-    """Return what a generation was asked for."""
+def mark_of(generation: Generation) -> str:
+    """Return the mark of the job that a generation was for; empty: it was nobody's story."""
     said = [message["content"] for message in generation.request["messages"] if message["role"] == "user"]
-    return msgspec.json.decode(said[-1], type=Wish)
+    try:
+        return msgspec.json.decode(said[-1], type=Wish).mark
+    except (IndexError, msgspec.DecodeError):
+        return ""
 
 
 def prefill_of(call: GeneratingCall | Generation) -> str:

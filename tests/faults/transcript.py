@@ -12,6 +12,8 @@ from typing import IO, Any, Literal, Self
 import msgspec
 from msgspec import Struct
 
+REPLAY = "replay"  # the reader who reads again what is over
+
 Ending = Literal["ended", "cut", "left", "refused"]
 
 
@@ -69,6 +71,7 @@ class WholeAnswer(Struct, frozen=True, tag="whole", tag_field="is"):
     closed_ms: float
     status: int | None = None  # None: no answer came
     body: str = ""
+    has_hung: bool = False  # whether that was because the client lost its patience
 
 
 class Cancellation(Struct, frozen=True, tag="cancellation", tag_field="is"):

@@ -1,0 +1,80 @@
+"""Rows in which the stores are lost: Redis killed, cut off and emptied, PostgreSQL stopped."""
+
+import asyncio
+from collections.abc import Iterable
+
+from tests.faults.clients import Manners
+from tests.faults.run import Run, running
+from tests.faults.transcript import JobTranscript, now_ms
+from tests.faults.trial import Figure, Outcome, Trial, outcome
+
+AWAY_S = (0.2, 1.5)
+JOBS_AT_ONCE = 8
+LOST = ("job_lost",)
+
+
+async def lose_redis(trial: Trial, rounds: int) -> Outcome:
+    """Kill Redis and start it again, or cut everybody off from it, while clients ask on."""
+    back_ms: list[float] = []
+    dead: list[str] = []
+    async with running(trial.site, trial.directory, trial.chance) as run, trial.load(run):
+        for round_ in range(rounds):
+            trial.tell(f"Redis lost {round_} of {rounds} times")
+            await trial.busy_worker()
+            away_s = trial.chance.uniform(*AWAY_S)
+            await (_kill_redis(trial, away_s) if round_ % 2 == 0 else _cut_redis(trial, away_s))
+            back_ms.append(await _time_until_service(trial, run))
+            dead += [f"{part.name} has ended" for part in trial.site.parts if not part.runs]
+    return outcome(f"{rounds} losses", run.verdict, Figure("back after", back_ms, bound_ms=5000), more=dead)
+
+
+async def empty_redis(trial: Trial, rounds: int) -> Outcome:
+    """Empty Redis in the middle of answers that clients are attached to."""
+    async with running(trial.site, trial.directory, trial.chance, excused=LOST) as run:
+        for round_ in range(rounds):
+            trial.tell(f"Redis emptied {round_} of {rounds} times")
+            asked = [run.ask(trial.request()) for _ in range(JOBS_AT_ONCE)]
+            await trial.busy_worker()
+            await trial.site.redis.flushall()
+            await asyncio.gather(*asked)
+            await trial.site.until_whole()
+    return outcome(f"{rounds} times", run.verdict)
+
+
+async def lose_postgresql(trial: Trial, rounds: int) -> Outcome:
+    """Stop PostgreSQL while clients ask on; afterwards every job has its row."""
+    async with running(trial.site, trial.directory, trial.chance) as run, trial.load(run):
+        for round_ in range(rounds):
+            trial.tell(f"PostgreSQL stopped {round_} of {rounds} times")
+            async with trial.site.without_postgresql():
+                await asyncio.sleep(trial.outage_s)
+            await _time_until_service(trial, run)
+    missing = await trial.site.missing_rows(_answered(run.verdict.jobs))
+    return outcome(f"{rounds} x {trial.outage_s:g} s", run.verdict, more=[f"no row of job {id_}" for id_ in missing])
+
+
+async def _kill_redis(trial: Trial, away_s: float) -> None:
+    await trial.site.valkey.kill()
+    await asyncio.sleep(away_s)
+    await trial.site.valkey.start()
+
+
+async def _cut_redis(trial: Trial, away_s: float) -> None:
+    lines = [part.lines["redis"] for part in trial.site.parts]
+    for line in lines:
+        line.cut()
+    await asyncio.sleep(away_s)
+    for line in lines:
+        line.mend()
+
+
+async def _time_until_service(trial: Trial, run: Run) -> float:
+    began_ms = now_ms()
+    await run.ask(trial.request(words=1, manners=Manners(is_whole=True)))
+    return now_ms() - began_ms
+
+
+def _answered(jobs: Iterable[JobTranscript]) -> list[str]:
+    """Return the ids of the jobs whose end a client has seen."""
+    connections = [each for job in jobs for reader in job.readers.values() for each in reader]
+    return sorted({each.job_id for each in connections if each.job_id and any(event.is_end for event in each.events)})
