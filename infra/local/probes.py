@@ -9,6 +9,7 @@ from shared.registry import read_registry
 
 _TIMEOUT_S = 2
 _NO_ADDRESS = (ValueError, OverflowError)  # what the clients raise for a URL like redis://host:port
+_REDIS_FAULTS = (redis.exceptions.RedisError, OSError, *_NO_ADDRESS)
 
 
 async def http_fault(url: str) -> str | None:
@@ -25,7 +26,7 @@ async def redis_fault(url: str) -> str | None:
     try:
         async with redis_client.connect(url, role="probe") as client:
             await client.ping()
-    except (redis.exceptions.RedisError, OSError, *_NO_ADDRESS) as error:
+    except _REDIS_FAULTS as error:
         return _in_words(error)
     return None
 
@@ -44,10 +45,11 @@ async def postgresql_fault(url: str) -> str | None:
 
 async def worker_fault(redis_url: str, pid: int) -> str | None:
     """Look for the worker with this process id, which serves when it has announced itself."""
-    if fault := await redis_fault(redis_url):
-        return fault
-    async with redis_client.connect(redis_url, role="probe") as client:
-        registry = await read_registry(client)
+    try:
+        async with redis_client.connect(redis_url, role="probe") as client:
+            registry = await read_registry(client)
+    except _REDIS_FAULTS as error:
+        return _in_words(error)
     return None if any(worker.pid == pid for worker in registry.workers) else "it has not announced itself in Redis"
 
 
