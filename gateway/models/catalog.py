@@ -9,7 +9,7 @@ from itertools import chain
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from shared.errors import ModelNotFoundError, NoWorkerError
+from shared.errors import ModelNotFoundError, NoWorkerError, StoreUnavailableError
 from shared.registry import Registry, read_registry
 
 RENEW_EVERY_S = 1.0  # a worker that dies says nothing; its lease ends
@@ -25,12 +25,19 @@ class ModelCatalog:
     def __init__(self, redis: Redis, *, queue_without_workers: bool) -> None:
         self.registry = Registry(workers=(), known_models=frozenset())
         self._served: list[str] = []
+        self._has_been_read = False
         self._redis = redis
         self._queue_without_workers = queue_without_workers
         self._changed = asyncio.Event()
 
     def served(self) -> list[str]:
-        """Return the models that a live worker can serve, sorted."""
+        """Return the models that a live worker can serve, sorted.
+
+        Raises:
+            StoreUnavailableError: Nothing is known yet: Redis has been out of reach since this process started.
+
+        """
+        self._require_knowledge()
         return self._served
 
     def resolve(self, name: str) -> str:
@@ -39,8 +46,10 @@ class ModelCatalog:
         Raises:
             ModelNotFoundError: Nobody has it, and nobody had it within the last day.
             NoWorkerError: Nobody has it just now, and jobs may not wait for somebody.
+            StoreUnavailableError: As in `served`.
 
         """
+        self._require_knowledge()
         candidates = (name, f"{name}:latest") if ":" not in name.rpartition("/")[2] else (name,)
         for known in (self._served, self.registry.known_models):
             for candidate in candidates:
@@ -59,6 +68,7 @@ class ModelCatalog:
         """
         self.registry = await read_registry(self._redis)
         self._served = self.registry.served_models()
+        self._has_been_read = True
 
     def renew_soon(self) -> None:
         """Have the registry read now: somebody said that it has changed."""
@@ -75,6 +85,10 @@ class ModelCatalog:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(RENEW_EVERY_S):
                     await self._changed.wait()
+
+    def _require_knowledge(self) -> None:
+        if not self._has_been_read:
+            raise StoreUnavailableError("Which models there are is not known yet.", retry_after_s=RENEW_EVERY_S)
 
     def _admit_unserved(self, model: str) -> str:
         if model in self._served or self._queue_without_workers:

@@ -2,7 +2,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.models.catalog import ModelCatalog
-from shared.errors import ModelNotFoundError
+from shared.errors import ModelNotFoundError, StoreUnavailableError
 from shared.registry import Announcement, ModelOffer, announce
 
 SERVED = ("demo:latest", "hf.co/someone/Qwen:Q4", "llama3.2:1b", "llama3.2:3b")
@@ -32,6 +32,16 @@ async def test_a_name_that_is_like_no_other_is_told_none(redis: Redis) -> None:
 
     with pytest.raises(ModelNotFoundError, match=r"'0xf00'\.$"):
         catalog.resolve("0xf00")
+
+
+async def test_before_the_registry_was_read_no_model_is_said_not_to_exist(redis: Redis) -> None:
+    """As of a gateway that starts while Redis is away."""
+    catalog = ModelCatalog(redis, queue_without_workers=True)
+
+    with pytest.raises(StoreUnavailableError):
+        catalog.resolve("demo")
+    with pytest.raises(StoreUnavailableError):
+        catalog.served()
 
 
 async def catalog_of(redis: Redis) -> ModelCatalog:
