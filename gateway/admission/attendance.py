@@ -82,8 +82,9 @@ class Attendance:
             job_id, grace_ms = next(iter(self._left.items()))
             if not self._relay.is_read(job_id):  # by somebody else here
                 await self._tell([job_id], for_ms=0, grace_ms=grace_ms)
-            del self._left[job_id]
-            if grace_ms == 0:
+            if self._left.pop(job_id, None) is None:  # somebody came meanwhile, and we may have said so before this
+                await self._tell([job_id], for_ms=LEASE_MS, grace_ms=grace_ms)
+            elif grace_ms == 0:
                 self._sweeper.hurry()
 
     async def _tell(self, job_ids: list[str], *, for_ms: int, grace_ms: int) -> None:
