@@ -30,6 +30,7 @@ class FaultProxy:
     def __init__(self, server_url: str, *, chance: random.Random | None = None) -> None:
         self._target = urlsplit(server_url)
         self._port = free_port()
+        self._place = _bound_to(self._port)
         self._server: asyncio.Server | None = None
         self._listening: asyncio.Task[None] | None = None  # held here: a task that nobody holds may vanish
         self._connections: dict[asyncio.WriteTransport, asyncio.Task[None]] = {}
@@ -68,6 +69,7 @@ class FaultProxy:
         if self._server is not None:
             self._server.close()
             self._server = None
+            self._place = _bound_to(self._port)
         self.reset()
 
     def hold_requests(self) -> None:
@@ -103,7 +105,7 @@ class FaultProxy:
         self._is_cut.clear()
         self._requests.mend()
         self._replies.mend()
-        if self._server is None:
+        if self._server is None and (self._listening is None or self._listening.done()):
             self._listening = asyncio.create_task(self._listen())
 
     async def __aenter__(self) -> Self:
@@ -120,9 +122,11 @@ class FaultProxy:
         self._requests.mend()
         self._replies.mend()
         await asyncio.gather(*serving)
+        self._place.close()
 
     async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._serve, _HOST, self._port)
+        self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # inherited by the connections
+        self._server = await asyncio.start_server(self._serve, sock=self._place)
 
     async def _serve(self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         if self._is_cut.is_set():
@@ -211,6 +215,15 @@ class _Direction:
             await asyncio.sleep(drop / self.bytes_per_s)
         sink.write(data)
         await sink.drain()
+
+
+def _bound_to(port: int) -> socket.socket:
+    """Return a socket that does not listen, so that connections are refused, and nobody else can take the port."""
+    place = socket.socket()
+    place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # old connections that have it too do not count
+    place.bind((_HOST, port))
+    place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+    return place
 
 
 def reset(transport: asyncio.BaseTransport) -> None:
