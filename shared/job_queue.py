@@ -302,6 +302,11 @@ class JobQueue:
         """Return ids of jobs that should have been claimed, or ended, by now."""
         return [id_.decode() for id_ in await self._due([redis_keys.DEADLINES], [limit])]
 
+    async def stop_code(self, job_id: str) -> str:
+        """Return the code with which a job's worker was told to end it; empty: it was not."""
+        code = await cast("Awaitable[bytes | None]", self._redis.hget(redis_keys.JOB + job_id, "stop"))
+        return code.decode() if code else ""
+
     async def unattended(self, limit: int = 100) -> list[str]:
         """Return ids of jobs that nobody has read for as long as they may go unread."""
         return [id_.decode() for id_ in await self._due([redis_keys.ATTENDED], [limit])]

@@ -44,8 +44,10 @@ class Sweeper:
     async def sweep(self) -> None:
         """End what is due now."""
         for job_id in await self._queue.overdue():
-            error = JobExpiredError("The job's deadline has passed.")
-            _swept(job_id, error, await self._queue.stop(job_id, error=error, status=JobStatus.EXPIRED))
+            error, status = JobExpiredError("The job's deadline has passed."), JobStatus.EXPIRED
+            if await self._queue.stop_code(job_id) == JobCancelledError.code:  # its worker has not done so
+                error, status = JobCancelledError("The job was cancelled."), JobStatus.CANCELLED
+            _swept(job_id, error, await self._queue.stop(job_id, error=error, status=status))
         for job_id in await self._queue.unattended():
             error = JobCancelledError("Its reader has gone.")
             stopped = await self._queue.stop(job_id, error=error, status=JobStatus.CANCELLED, only_if_unattended=True)
