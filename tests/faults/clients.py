@@ -41,6 +41,7 @@ class Manners(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a client goes about one job."""
 
     is_whole: bool = False  # it wants the answer in one piece
+    has_key: bool = False  # it sends an Idempotency-Key, so that asking again cannot make another job
     readers: int = 1  # read the stream at once, each from the start
     breaks_off_after: tuple[int, ...] = ()  # so many events of its first connections each, and comes back
     leaves_after: int | None = None  # so many events, and never comes back
@@ -89,7 +90,9 @@ class Clients:
         await self.http.aclose()
 
     async def ask(self, request: Request, *, gateway: str | None = None) -> None:
-        """See one job through; a request that gets no answer at all is made anew, as another job.
+        """See one job through.
+
+        A request that gets no answer at all is made again: for the same job if it has a key, otherwise for another one.
 
         Args:
             request: What is asked for.
@@ -98,15 +101,16 @@ class Clients:
         """
         with suppress(TimeoutError):  # the transcript then has no end
             async with asyncio.timeout(PATIENCE_S):
-                while not await self._ask_once(request, gateway):  # noqa: ASYNC110  nobody tells when it can
+                asking = self._new_asking(request)
+                while not await (asking.whole(gateway) if request.manners.is_whole else asking.streamed(gateway)):
                     await asyncio.sleep(DEFAULT_RETRY_MS / 1000)
+                    asking, gateway = asking if request.manners.has_key else self._new_asking(request), None
 
-    async def _ask_once(self, request: Request, gateway: str | None) -> bool:
+    def _new_asking(self, request: Request) -> "_Asking":
         mark = f"mk{self._chance.randbytes(6).hex()}"
         question = Question(mark, str(request.user), request.model, request.excused)
         self.recorder.write(question)
-        asking = _Asking(self, request, question)
-        return await (asking.whole(gateway) if request.manners.is_whole else asking.streamed(gateway))
+        return _Asking(self, request, question)
 
     def another_gateway(self, than: str = "") -> str:
         """Return a gateway to try, not the one that has just failed."""
@@ -126,6 +130,8 @@ class _Asking:
             "Authorization": f"Bearer {clients.tokens[request.user]}",
             "X-Request-Id": question.mark,
         }
+        if request.manners.has_key:
+            self.headers["Idempotency-Key"] = question.mark
         wish = Wish(question.mark, request.words, request.pace_ms, request.misfortunes)
         content = msgspec.json.encode(wish).decode()
         self.body = {"model": request.model, "messages": [{"role": "user", "content": content}]}

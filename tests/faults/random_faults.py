@@ -93,6 +93,8 @@ def _request(chance: Random) -> Request:
             Manners(),
             Manners(replays=True),
             Manners(is_whole=True),
+            Manners(is_whole=True, has_key=True),
+            Manners(has_key=True),
             Manners(readers=3),
             Manners(breaks_off_after=(chance.randint(1, 20), chance.randint(1, 5))),
             Manners(leaves_after=chance.randint(1, 20)),

@@ -19,6 +19,7 @@ WORDS = 30
 PACE_MS = 20.0
 LOAD = 6  # clients at once
 WHOLE_SHARE = 0.2  # of what they ask for
+KEY_SHARE = 0.5
 TOLD = 3  # words that a client has when something is said to happen in the middle of its answer
 
 
@@ -94,7 +95,7 @@ class Trial:
 
         async def ask_on() -> None:
             while not is_over.is_set():
-                manners = Manners(is_whole=self.chance.random() < WHOLE_SHARE)
+                manners = Manners(is_whole=self.chance.random() < WHOLE_SHARE, has_key=self.chance.random() < KEY_SHARE)
                 await run.ask(self.request(words=self.chance.choice(words), manners=manners))
 
         async with asyncio.TaskGroup() as asking:
