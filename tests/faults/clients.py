@@ -7,6 +7,7 @@ is judged here.
 
 import asyncio
 import random
+import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -68,7 +69,7 @@ class Clients:
         tokens: An access token for each user.
         gateways: Returns where gateways are; which of them live, nobody tells a client.
         recorder: Where everything is written down.
-        chance: Decides which gateway is tried, and what marks are made of.
+        chance: Decides which gateway is tried.
 
     """
 
@@ -107,7 +108,7 @@ class Clients:
                     asking, gateway = asking if request.manners.has_key else self._new_asking(request), None
 
     def _new_asking(self, request: Request) -> "_Asking":
-        mark = f"mk{self._chance.randbytes(6).hex()}"
+        mark = f"mk{secrets.token_hex(6)}"  # not by chance: a seed that comes again must not make the same key
         question = Question(mark, str(request.user), request.model, request.excused)
         self.recorder.write(question)
         return _Asking(self, request, question)

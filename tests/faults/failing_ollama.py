@@ -6,12 +6,13 @@ from tests.faults.clients import Manners, Request
 from tests.faults.run import Run, running
 from tests.faults.site import MODELS, SLOTS
 from tests.faults.storyteller import Misfortune
-from tests.faults.trial import PACE_MS, TOLD, WORDS, Outcome, Trial, outcome
+from tests.faults.trial import TOLD, WORDS, Outcome, Trial, outcome
 
 FAILING, HEALTHY = MODELS
 DRIP_MS = 300.0
 ALWAYS = 10  # generations, more than any job has
 _INTERRUPTED = ("upstream_interrupted", "upstream_unreachable")
+_FAST_MS = 5.0
 
 CODES: dict[str, tuple[str, ...]] = {
     "reset": _INTERRUPTED,
@@ -60,7 +61,7 @@ def _ask(
     model: str,
     *,
     words: int = WORDS,
-    pace_ms: float = PACE_MS,
+    pace_ms: float = _FAST_MS,
     misfortunes: tuple[Misfortune, ...] = (),
     excused: tuple[str, ...] = (),
     is_whole: bool = False,

@@ -157,8 +157,9 @@ class Site:
             "WORKER_MAX_JOBS": str(2 * SLOTS),
             "QUEUE_MAX_DEPTH": "20000",
             "WORKER_DRAIN_SECS": "1",
-            "OLLAMA_DEFAULT_TIMEOUT_MS": "3000",
-            "OLLAMA_FIRST_TOKEN_TIMEOUT_MS": "3000",
+            "OLLAMA_DEFAULT_TIMEOUT_MS": "2000",
+            "OLLAMA_FIRST_TOKEN_TIMEOUT_MS": "2000",
+            "OLLAMA_BREAKER_THRESHOLD": "1000",  # a model that rests would only slow things down
         } | {name: str(value) for name, value in (settings or {}).items()}
         self._opened = AsyncExitStack()
 
@@ -278,7 +279,8 @@ class Site:
         return Part(name, lines, starter, self._environment(lines) | {"APP_PORT": str(port)})
 
     async def _worker(self, opening: AsyncExitStack, starter: ProcessStarter, name: str) -> Part:
-        storyteller = await opening.enter_async_context(Storyteller(MODELS, self.tellings))
+        goes_on = len(self.storytellers) % 2 == 0  # so that answers are continued and begun anew
+        storyteller = await opening.enter_async_context(Storyteller(MODELS, self.tellings, goes_on=goes_on))
         self.storytellers.append(storyteller)
         lines = await self._store_lines(opening)
         lines["ollama"] = await self._line(opening, storyteller.url)

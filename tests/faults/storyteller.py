@@ -53,11 +53,12 @@ class Storyteller(OllamaDouble):
     Args:
         models: The names it has.
         tellings: How often each story was begun; shared by all storytellers of a run.
+        goes_on: Whether it continues a story that has begun; otherwise it begins anew.
 
     """
 
-    def __init__(self, models: Sequence[str], tellings: Counter[str]) -> None:
-        super().__init__(models)
+    def __init__(self, models: Sequence[str], tellings: Counter[str], *, goes_on: bool) -> None:
+        super().__init__(models, goes_on=goes_on)
         self._loaded_until = dict.fromkeys(self.models, datetime.max.replace(tzinfo=UTC))  # loading is no fault
         self._tellings = tellings
 
@@ -69,7 +70,7 @@ class Storyteller(OllamaDouble):
             return await super().respond(request, call)
         self._tellings[wish.mark] += 1
         number = self._tellings[wish.mark]
-        steps: list[Step] = list(story(wish, number, told=prefill_of(call)))
+        steps: list[Step] = list(story(wish, number, told=call.begun if self.goes_on else ""))
         if number <= len(wish.misfortunes):
             misfortune = wish.misfortunes[number - 1]
             steps[misfortune.after :] = [MISFORTUNES[misfortune.what], End()]
@@ -94,9 +95,6 @@ def mark_of(generation: Generation) -> str:
         return ""
 
 
-def prefill_of(call: GeneratingCall | Generation) -> str:
-    """Return the beginning of the answer that the prompt ends with; empty: it ends with the question."""
-    if isinstance(call, Generation):
-        call = msgspec.convert(call.request, type=ChatCall)
-    last = (call.messages or [None])[-1] if isinstance(call, ChatCall) else None
-    return (last.content or "") if last and last.role == "assistant" else ""
+def prefill_of(generation: Generation) -> str:
+    """Return the beginning of the answer that the prompt ended with; empty: it ended with the question."""
+    return msgspec.convert(generation.request, type=ChatCall).begun
