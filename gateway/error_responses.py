@@ -30,6 +30,7 @@ STATUS: Mapping[type[DeeperSensorError], int] = {
     errors.RequestTimeoutError: 408,
     errors.NotFoundError: 404,
     errors.StreamExpiredError: 410,
+    errors.AnswerExpiredError: 410,
     errors.MethodNotAllowedError: 405,
     errors.ConflictError: 409,
     errors.UnauthenticatedError: 401,

@@ -21,12 +21,14 @@ from gateway.accounts.identities import Identities
 from gateway.accounts.passwords import Passwords
 from gateway.accounts.registration import Registration
 from gateway.accounts.sessions import Sessions
+from gateway.admission.accept import DurableGate
 from gateway.admission.admit import Gate
 from gateway.admission.attendance import Attendance
 from gateway.admission.policy import LimitPolicy
 from gateway.admission.rate_limit import RateLimiter
 from gateway.admission.sweeper import Sweeper
 from gateway.chat.cancel import Canceller
+from gateway.chat.look_up import JobDesk
 from gateway.chat.queue_position import QueuePositions
 from gateway.chat.resume import Resumption
 from gateway.chat.revocation import Revocation
@@ -35,6 +37,9 @@ from gateway.chat.stream_links import StreamLinks
 from gateway.chat.submit import ChatDesk
 from gateway.client_address import ClientAddress
 from gateway.draining import Draining
+from gateway.durability.recorder import Recorder
+from gateway.durability.restorer import Restorer
+from gateway.durability.retention import forget_old_answers
 from gateway.log_tail import LogTail
 from gateway.metrics.declared import Metrics
 from gateway.metrics.loop_lag import measure_loop_lag
@@ -50,6 +55,8 @@ from gateway.state import GatewayState
 from shared import redis_client, redis_keys
 from shared.clock import SystemClock
 from shared.database import engine
+from shared.durable_queue import DurableQueue
+from shared.ended_jobs import EndedJobs
 from shared.garbage import collect_rarely
 from shared.job_queue import JobQueue
 from shared.subscription import Subscription
@@ -84,7 +91,14 @@ async def open_state(
         log_tail = LogTail(redis, waiting, relay.offer)
         positions = QueuePositions(queue, relay, catalog)
         identities = Identities(database=database, clock=clock, limits=Limits.of(settings.limits))
-        subscription = await subscribe(listening, relay, catalog)
+        recorder = Recorder(redis, EndedJobs(redis), database)
+        durable_queue = DurableQueue(
+            redis,
+            stream_retention_ms=retention_ms,
+            answer_retention_ms=settings.queue.job_retention_days * 86_400_000,
+        )
+        restorer = Restorer(redis, durable_queue, database, channel=relay.channel)
+        subscription = await subscribe(listening, relay, catalog, recorder)
         await stack.enter_async_context(
             running(
                 subscription.run(),
@@ -95,6 +109,9 @@ async def open_state(
                 positions.run(),
                 log_tail.run(),
                 Revocation(relay, identities).run(),
+                recorder.run(),
+                restorer.run(),
+                forget_old_answers(database, retention_days=settings.queue.job_retention_days),
                 measure_loop_lag(metrics, clock),
             )
         )
@@ -116,6 +133,7 @@ async def open_state(
             ttl_s=settings.accounts.jwt_access_ttl_secs,
             clock=clock,
         )
+        jobs = JobDesk(redis=redis, queue=queue, database=database, links=links)
         resumption = Resumption(
             redis=redis,
             database=database,
@@ -142,6 +160,8 @@ async def open_state(
             chats=ChatDesk(
                 relay=relay,
                 gate=Gate(queue, settings.queue, retention_ms=retention_ms),
+                durable_gate=DurableGate(durable_queue, database, settings.queue),
+                jobs=jobs,
                 catalog=catalog,
                 attendance=attendance,
                 resumption=resumption,
@@ -152,29 +172,31 @@ async def open_state(
                 settings=settings.queue,
                 new_meter=partial(ReplyMeter, metrics, clock),
             ),
+            jobs=jobs,
             canceller=Canceller(queue),
             resumption=resumption,
             links=links,
         )
 
 
-async def subscribe(redis: Redis, relay: Relay, catalog: ModelCatalog) -> Subscription:
+async def subscribe(redis: Redis, relay: Relay, catalog: ModelCatalog, recorder: Recorder) -> Subscription:
     """Return the one subscription of this process, which still has to be run."""
+    news = {redis_keys.REGISTRY_CHANNEL: catalog.renew_soon, redis_keys.ENDS_CHANNEL: recorder.hurry}
 
     def deliver(channel: str, data: bytes) -> None:
         if channel == relay.channel:
             relay.deliver(data)
         else:
-            catalog.renew_soon()
+            news[channel]()
 
     def resubscribed(channel: str) -> None:
         if channel == relay.channel:
             relay.resubscribed()
         else:
-            catalog.renew_soon()
+            news[channel]()
 
     subscription = Subscription(redis, on_message=deliver, on_subscribed=resubscribed)
-    await subscription.follow([relay.channel, redis_keys.REGISTRY_CHANNEL])
+    await subscription.follow([relay.channel, *news])
     return subscription
 
 

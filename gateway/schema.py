@@ -43,6 +43,8 @@ _LIMIT_HEADERS = ("RateLimit-Policy", "RateLimit")
 _ERROR_HEADERS = {401: ("WWW-Authenticate",), 429: ("Retry-After", *_LIMIT_HEADERS), 503: ("Retry-After",)}
 _HEADERS = {
     "Idempotent-Replayed": "`true`: the job is that of an earlier request with the same `Idempotency-Key`.",
+    "Location": "Where the job is.",
+    "Preference-Applied": "`respond-async`.",
     "RateLimit-Policy": "The limits that the request spent from (draft-ietf-httpapi-ratelimit-headers).",
     "RateLimit": "What is left of them, and the seconds until they are whole again.",
     "Retry-After": "Seconds after which another try can succeed.",

@@ -8,6 +8,7 @@ from gateway.accounts.sessions import Sessions
 from gateway.admission.policy import LimitPolicy
 from gateway.admission.rate_limit import RateLimiter
 from gateway.chat.cancel import Canceller
+from gateway.chat.look_up import JobDesk
 from gateway.chat.resume import Resumption
 from gateway.chat.stream_links import StreamLinks
 from gateway.chat.submit import ChatDesk
@@ -36,6 +37,7 @@ class GatewayState(Struct, frozen=True):
     sessions: Sessions
     catalog: ModelCatalog
     chats: ChatDesk
+    jobs: JobDesk
     canceller: Canceller
     resumption: Resumption
     links: StreamLinks

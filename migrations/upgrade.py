@@ -20,8 +20,8 @@ class MigrationError(Exception):
     """The schema is not up to date; the message is one line that says what to look at."""
 
 
-async def upgrade(database_url: str) -> str:
-    """Take every missing step in one transaction and return the revision the schema is at.
+async def upgrade(database_url: str, *, revision: str = "head") -> str:
+    """Take every missing step up to `revision` in one transaction and return the revision the schema is at.
 
     Other processes that do the same wait, then find nothing to do. If a step fails, none is taken.
 
@@ -35,7 +35,7 @@ async def upgrade(database_url: str) -> str:
     try:
         async with engine.begin() as connection:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-            await connection.run_sync(_upgrade)
+            await connection.run_sync(_upgrade, revision)
     except (OSError, DBAPIError) as error:
         raise MigrationError(_explain(url, error)) from error
     finally:
@@ -51,11 +51,11 @@ def _explain(url: URL, error: OSError | DBAPIError) -> str:
     )
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection, revision: str) -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)  # its news are what dialect PostgreSQL speaks
     config = _config()
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)
 
 
 def _config() -> Config:

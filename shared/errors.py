@@ -96,6 +96,12 @@ class StreamExpiredError(NotFoundError):
     code = "stream_expired"
 
 
+class AnswerExpiredError(NotFoundError):
+    """The job is over for so long that its answer is not kept any more."""
+
+    code = "answer_expired"
+
+
 class ConflictError(InvalidRequestError):
     """The request contradicts what is already there."""
 

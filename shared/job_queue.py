@@ -5,8 +5,9 @@ share one score: `waiting` by virtual time, `delayed` by due time, `running` by 
 truth about leases. A job's state is the hash `ds:job:<id>`:
 
     status            shared.jobs.JobStatus
-    user, model, request_id, channel (of the gateway that relays it)
-    admitted_ms       Redis time
+    user, model, kind, request_id, channel (of the gateway that relays it)
+    is_durable        `1`: PostgreSQL has it, and has its end before that is told (shared/durable_queue.py)
+    admitted_ms       Redis time; also ended_ms
     queue_timeout_ms, timeout_ms
     epoch             the fence: rises with every claim, never falls, not even when Redis has lost everything
     started_ms        Redis time of the first claim; `timeout_ms` runs from then, over all attempts
@@ -32,10 +33,10 @@ from shared import redis_keys, scripts
 from shared.errors import JobError
 from shared.events import ErrorBody, EventKind, describe, encode_payload
 from shared.idempotency import KEPT_MS, Idempotency
-from shared.jobs import Job, JobStatus, decode_job, encode_job
+from shared.jobs import Job, JobEnd, JobStatus, decode_job, encode_end, encode_job
 from shared.pipelined_scripts import PipelinedScripts
 from shared.token_log import Command
-from shared.verdicts import Admitted, Attached, KeyMismatched, LimitReached, Place, QueueFull, RateLimit, Verdict
+from shared.verdicts import Place, RateLimit, Verdict, to_verdict
 
 LEASE_MS = 1_500
 WORKER_LEASE_MS = 3_000
@@ -62,13 +63,16 @@ class JobState(Struct, frozen=True):
     user_id: str
     model: str
     channel: str  # where the gateway listens that its worker publishes to
+    is_durable: bool
+    started_ms: int | None  # when a worker first took it; None: none has
+    ended_ms: int | None  # None: it has not
 
 
 class Stopped(Struct, frozen=True):
     """What became of a job that was to be stopped."""
 
     model: str
-    status: str  # `stopping` while its worker ends it, else the JobStatus it has (ended with, now or before)
+    status: str  # `stopping` until that is done and stored, else the JobStatus it has (ended with, now or before)
 
 
 class JobQueue:
@@ -83,10 +87,11 @@ class JobQueue:
     def __init__(self, redis: Redis, *, lease_ms: int = LEASE_MS) -> None:
         self._redis = redis
         self._lease_ms = lease_ms
-        self._admit = PipelinedScripts(redis).load("gcra", "idempotency", "admit")
+        self._admit = PipelinedScripts(redis).load("gcra", "idempotency", "enqueue_job", "admit")
         self._claim = scripts.load(redis, "end_job", "claim")
         self._heartbeat = scripts.load(redis, "heartbeat")
-        self._finish = scripts.read("finish")  # sent whole: a pipeline cannot send it again
+        self._finish = scripts.read("pace", "finish")  # sent whole: a pipeline cannot send it again
+        self._leave = scripts.read("pace", "leave")  # as well
         self._requeue = scripts.load(redis, "requeue")
         self._stop = scripts.load(redis, "end_job", "idempotency", "stop")
         self._due = scripts.load(redis, "due")
@@ -133,11 +138,10 @@ class JobQueue:
             redis_keys.DEADLINES,
             redis_keys.ATTENDED,
             redis_keys.READERS + id_,
+            redis_keys.RESERVED + model,
             *(limit.key for limit in limits),
             *([idempotency.key] if idempotency else ()),
         ]
-        # Three attempts may each wait and run for as long as one is allowed to.
-        time_to_live_ms = 3 * (queue_timeout_ms + job.timeout_ms) + retention_ms
         arguments = [
             id_,
             job.user_id,
@@ -146,7 +150,7 @@ class JobQueue:
             1,
             queue_timeout_ms,
             job.timeout_ms,
-            time_to_live_ms,
+            time_to_live_ms(job, queue_timeout_ms=queue_timeout_ms, retention_ms=retention_ms),
             unattended_ms,
             channel,
             encode_job(job),
@@ -158,18 +162,10 @@ class JobQueue:
             KEPT_MS,
             redis_keys.JOB,
             redis_keys.READERS,
+            job.kind.value,
             *(number for limit in limits for number in limit.arguments),
         ]
-        reply = await self._admit(keys, arguments)
-        if reply[0] == b"limited":
-            return LimitReached(index=reply[1], retry_after_us=reply[2], limits=_pairs(reply[3]))
-        if reply[0] == b"full":
-            return QueueFull(depth=reply[1], service_ms=int(reply[2]))
-        if reply[0] == b"attached":
-            return Attached(job_id=reply[1].decode(), limits=_pairs(reply[2]))
-        if reply[0] == b"mismatched":
-            return KeyMismatched()
-        return Admitted(place=Place(reply[1], int(reply[2])), limits=_pairs(reply[3]))
+        return to_verdict(await self._admit(keys, arguments))
 
     async def claim(self, worker_id: str, free_slots: Mapping[str, int], *, limit: int) -> list[Claim]:
         """Take jobs for the free slots of each model, at most `limit` in all: first those that lost their worker."""
@@ -221,6 +217,29 @@ class JobQueue:
         ]
         arguments = (id_, claim.epoch, status.value, service_ms)
         return ("EVAL", self._finish, len(keys), *keys, *arguments)
+
+    def leave_command(self, claim: Claim, end: JobEnd, *, service_ms: int) -> Command:
+        """Return the command that gives a durable job away which has ended, for the token log to run after its events.
+
+        It answers 1, or 0 when the job has another owner; then nothing is changed.
+
+        Args:
+            claim: The job in hand.
+            end: How it ended.
+            service_ms: How long it held its slot; 0: not a measure for others.
+
+        """
+        id_, model = claim.job.id, claim.job.model
+        keys = [
+            redis_keys.JOB + id_,
+            redis_keys.RUNNING + model,
+            redis_keys.PACE + model,
+            redis_keys.DEADLINES,
+            redis_keys.UNSTORED,
+            redis_keys.ENDS,
+        ]
+        arguments = (id_, claim.epoch, service_ms, encode_end(end), redis_keys.ENDS_CHANNEL)
+        return ("EVAL", self._leave, len(keys), *keys, *arguments)
 
     async def requeue(
         self, claim: Claim, *, delay_ms: int = 0, failed: bool, avoid_ms: int = 0, error: JobError | None = None
@@ -282,6 +301,8 @@ class JobQueue:
             redis_keys.DEADLINES,
             redis_keys.ATTENDED,
             redis_keys.READERS + job_id,
+            redis_keys.UNSTORED,
+            redis_keys.ENDS,
         ]
         arguments = [
             job_id,
@@ -294,6 +315,7 @@ class JobQueue:
             redis_keys.DELAYED,
             redis_keys.RUNNING,
             redis_keys.control_channel(""),
+            redis_keys.ENDS_CHANNEL,
         ]
         reply = await self._stop(keys, arguments)
         return Stopped(model=reply[0].decode(), status=reply[1].decode()) if reply else None
@@ -329,10 +351,22 @@ class JobQueue:
 
     async def look(self, job_id: str) -> JobState | None:
         """Return how far a job has come; None: there is no such job (any more)."""
-        names = ["status", "user", "model", "channel"]
+        names = ["status", "user", "model", "channel", "is_durable", "started_ms", "ended_ms"]
         found = await cast("Awaitable[list[bytes | None]]", self._redis.hmget(redis_keys.JOB + job_id, names))
-        status, user, model, channel = (field.decode() if field else "" for field in found)
-        return JobState(JobStatus(status), user, model, channel) if status else None
+        status, user, model, channel, is_durable, started_ms, ended_ms = (
+            field.decode() if field else "" for field in found
+        )
+        if not status:
+            return None
+        return JobState(
+            status=JobStatus(status),
+            user_id=user,
+            model=model,
+            channel=channel,
+            is_durable=bool(is_durable),
+            started_ms=int(started_ms) if started_ms else None,
+            ended_ms=int(ended_ms) if ended_ms else None,
+        )
 
     async def places(self, jobs: Sequence[tuple[str, str]]) -> list[Place | None]:
         """Return where each (model, job id) stands; None: it does not wait (any more)."""
@@ -351,8 +385,9 @@ def _describe(error: JobError, request_id: str) -> bytes:
     return encode_payload(ErrorBody(describe(error, request_id=request_id)))
 
 
-def _pairs(numbers: list[int]) -> tuple[tuple[int, int], ...]:
-    return tuple(zip(numbers[::2], numbers[1::2], strict=True))
+def time_to_live_ms(job: Job, *, queue_timeout_ms: int, retention_ms: int) -> int:
+    """Return how long a job stays at most: three attempts may each wait and run for as long as one is allowed to."""
+    return 3 * (queue_timeout_ms + job.timeout_ms) + retention_ms
 
 
 def _to_claim(row: list[Any]) -> Claim:

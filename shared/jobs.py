@@ -40,8 +40,27 @@ class Job(Struct, frozen=True, array_like=True):
     traceparent: str  # W3C trace context of that request; empty: none
     timeout_ms: int  # longest time from `started` to the end
     calls_tools: bool  # Ollama may be silent for long while it parses a tool call
+    is_durable: bool = False  # it is in PostgreSQL too, and so are its end and its answer before anybody hears of them
 
 
+class JobEnd(Struct, frozen=True, kw_only=True):
+    """How a job ended, for PostgreSQL; its id says when it was admitted."""
+
+    user_id: str
+    kind: JobKind
+    model: str
+    status: JobStatus
+    request_id: str
+    queue_ms: int  # admission to last claim, or to the end if there was none
+    total_ms: int  # admission to end
+    attempts: int  # 0: no worker ever had it
+    epoch: int  # of who ended it; of two ends that contradict each other the one with the higher epoch is true
+    is_durable: bool
+    terminal: str  # kind and payload of its last event
+    worker: str | None = None  # as clients see it; None: it was ended while no worker had it
+
+
+_ends = msgspec.json.Decoder(JobEnd)
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Job)
 
@@ -59,3 +78,13 @@ def decode_job(payload: bytes) -> Job:
 
     """
     return _decoder.decode(payload)
+
+
+def encode_end(end: JobEnd) -> bytes:
+    """Return an end in the form kept in Redis, in which scripts write it too."""
+    return msgspec.json.encode(end)
+
+
+def decode_end(text: bytes) -> JobEnd:
+    """Return the end that `encode_end` or a script wrote."""
+    return _ends.decode(text)

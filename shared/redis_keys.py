@@ -16,6 +16,9 @@ permanent list at the end, whose size is bounded by what they index. Job ids are
 | ds:deadlines            | sorted set | job ids not yet claimed; score = end of the wait, ms     | admit, claim     |
 | ds:attended             | sorted set | job ids somebody reads; score = when to cancel, ms       | admit, attend    |
 | ds:readers:<id>         | sorted set | channels of gateways with readers; score = lease end, ms | admit, attend    |
+| ds:unstored             | sorted set | ids of jobs whose end PostgreSQL lacks; score = next try | leave, stop      |
+| ds:ends                 | hash       | how those ended, JSON by job id (shared/ended_jobs.py)   | leave, stop      |
+| ds:reserved:<model>     | sorted set | ids of jobs being stored; score = end of the hold, ms    | reserve          |
 | ds:tail:<process>       | stream     | wakes that gateway's reading of logs (gateway/log_tail)  | gateways         |
 | ds:models               | sorted set | models ever announced; score = last time, ms             | workers          |
 | ds:workers              | sorted set | worker ids; score = end of their lease, ms               | workers          |
@@ -35,14 +38,18 @@ LOG = "ds:log:"
 DEADLINES = "ds:deadlines"
 ATTENDED = "ds:attended"
 READERS = "ds:readers:"
+UNSTORED = "ds:unstored"
+ENDS = "ds:ends"
+RESERVED = "ds:reserved:"
 MODELS = "ds:models"
 WORKERS = "ds:workers"
 WORKER = "ds:worker:"
 LIMIT = "ds:limit:"
 IDEMPOTENCY = "ds:idempotency:"
 
-PERMANENT_PREFIXES = (WAITING, DELAYED, RUNNING, FAIR, PACE, DEADLINES, ATTENDED, MODELS, WORKERS)
+PERMANENT_PREFIXES = (WAITING, DELAYED, RUNNING, FAIR, PACE, DEADLINES, ATTENDED, UNSTORED, ENDS, MODELS, WORKERS)
 
+ENDS_CHANNEL = "ds:unstored"  # says that a durable job has ended, and who hears of it waits until that is stored
 REGISTRY_CHANNEL = "ds:registry"  # says that a worker came, went or changed what it announces
 
 

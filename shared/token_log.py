@@ -148,6 +148,22 @@ class JobLog:
         self._stored.set()
 
 
+class HeldJobLog(JobLog):
+    """A log that keeps its terminal event back: whoever stores the job's end appends it when that is done."""
+
+    terminal = b""  # kind and payload; empty: the job has not ended
+
+    def append(self, kind: bytes, payload: bytes) -> int:
+        """Add an event at the end, or if it is the terminal one remember it; see `JobLog.append`."""
+        if kind not in TERMINAL_KINDS:
+            return super().append(kind, payload)
+        if self._fenced:
+            raise FencedError(self.job_id)
+        self.terminal = kind + payload
+        self.has_ended = True
+        return self.last_seq + 1
+
+
 Command = tuple[str | bytes | int, ...]
 """A Redis command with its arguments."""
 
@@ -169,9 +185,10 @@ class TokenLogWriter:
         self._commands: list[tuple[Command, asyncio.Future[Any]]] = []
         self._work = asyncio.Event()
 
-    def open(self, *, job_id: str, epoch: int, last_seq: int, channel: str) -> JobLog:
+    def open(self, *, job_id: str, epoch: int, last_seq: int, channel: str, holds_end: bool = False) -> JobLog:
         """Return the writing end for a job claimed with `epoch`, whose log ends at `last_seq`."""
-        return JobLog(self, job_id=job_id, epoch=epoch, last_seq=last_seq, channel=channel)
+        kind = HeldJobLog if holds_end else JobLog
+        return kind(self, job_id=job_id, epoch=epoch, last_seq=last_seq, channel=channel)
 
     def schedule(self, log: JobLog) -> None:
         """Put `log` into the next batch."""

@@ -1,6 +1,6 @@
 """What admission says of a request, and what it asks of a rate limit; JobQueue.admit is who says it."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -59,4 +59,31 @@ class KeyMismatched(Struct, frozen=True):
     """Refused: the idempotency key stands for the job of another request; nothing was spent."""
 
 
-Verdict = Admitted | Attached | LimitReached | KeyMismatched | QueueFull
+class BeingStored(Struct, frozen=True):
+    """Refused for now: the idempotency key stands for a job that is being stored; nothing was spent."""
+
+
+Verdict = Admitted | Attached | BeingStored | LimitReached | KeyMismatched | QueueFull
+
+
+def to_verdict(reply: list[Any]) -> Verdict:
+    """Return what the scripts `admit` and `reserve` say."""
+    match reply:
+        case [b"limited", index, retry_after_us, limits]:
+            return LimitReached(index=index, retry_after_us=retry_after_us, limits=_pairs(limits))
+        case [b"full", depth, service_ms]:
+            return QueueFull(depth=depth, service_ms=int(service_ms))
+        case [b"attached", job_id, limits]:
+            return Attached(job_id=job_id.decode(), limits=_pairs(limits))
+        case [b"mismatched"]:
+            return KeyMismatched()
+        case [b"reserved"]:
+            return BeingStored()
+        case [_, position, service_ms, limits]:
+            return Admitted(place=Place(position, int(service_ms)), limits=_pairs(limits))
+        case _:
+            raise ValueError(reply)
+
+
+def _pairs(numbers: list[int]) -> tuple[tuple[int, int], ...]:
+    return tuple(zip(numbers[::2], numbers[1::2], strict=True))

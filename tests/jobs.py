@@ -24,7 +24,12 @@ _HANG_S = 20.0  # a limit for hanging, not an expectation
 
 
 def make_job(
-    *, user: str = "alice", model: str = MODEL, request: bytes = b'{"messages": []}', timeout_ms: int = 60_000
+    *,
+    user: str = "alice",
+    model: str = MODEL,
+    request: bytes = b'{"messages": []}',
+    timeout_ms: int = 60_000,
+    is_durable: bool = False,
 ) -> Job:
     """Return a new job."""
     return Job(
@@ -37,6 +42,7 @@ def make_job(
         traceparent="",
         timeout_ms=timeout_ms,
         calls_tools=False,
+        is_durable=is_durable,
     )
 
 

@@ -15,7 +15,7 @@ from shared.errors import (
 )
 from shared.events import ErrorBody, EventKind, Usage, describe, encode_payload
 from shared.job_queue import Claim
-from shared.jobs import JobStatus
+from shared.jobs import JobEnd, JobStatus
 from shared.token_log import FencedError, JobLog
 from worker.retry import Retry
 
@@ -116,6 +116,31 @@ class JobInHand:
         terminal = ErrorBody(describe(error, request_id=self.claim.job.request_id))
         self.log.append(EventKind.ERROR.value, encode_payload(terminal))
         return JobStatus.CANCELLED if isinstance(error, JobCancelledError) else JobStatus.FAILED
+
+    def to_end(self, status: JobStatus, *, terminal: bytes, worker: str) -> JobEnd:
+        """Return how the job ended.
+
+        Args:
+            status: What it has ended as.
+            terminal: Kind and payload of its last event.
+            worker: Who we are, as clients see it.
+
+        """
+        claim, job = self.claim, self.claim.job
+        return JobEnd(
+            user_id=job.user_id,
+            kind=job.kind,
+            model=job.model,
+            status=status,
+            request_id=job.request_id,
+            queue_ms=claim.queue_ms,
+            total_ms=claim.queue_ms + self.ran_ms(),
+            attempts=claim.failures + 1,
+            epoch=claim.epoch,
+            is_durable=job.is_durable,
+            terminal=terminal.decode("ascii"),
+            worker=worker,
+        )
 
     def _reason(self) -> JobError | JobInterruptedError | FencedError:
         match self._stop_code:

@@ -22,7 +22,7 @@ from shared.errors import JobError
 from shared.job_queue import Claim, JobQueue
 from shared.jobs import JobStatus
 from shared.log import bound
-from shared.token_log import FencedError, TokenLogWriter
+from shared.token_log import Command, FencedError, HeldJobLog, TokenLogWriter
 from worker.circuit_breaker import CircuitBreaker
 from worker.envelopes import Envelopes
 from worker.job_in_hand import INTERRUPTED, TAKEN, JobInHand
@@ -48,8 +48,9 @@ class JobWorker(Worker):
         slots: How many may run.
         breaker: Which models rest.
         worker_id: Who claims.
+        worker_name: The same as clients see it.
         run: Brings one job to its terminal event; None as its answer: the job is to be put back.
-        ended: Told of every job that has ended.
+        ended: Told of every job that has ended, but for those that are left to be stored.
 
     """
 
@@ -61,6 +62,7 @@ class JobWorker(Worker):
         slots: Slots,
         breaker: CircuitBreaker,
         worker_id: str,
+        worker_name: str,
         run: Run,
         ended: Callable[[JobInHand], None],
     ) -> None:
@@ -85,6 +87,7 @@ class JobWorker(Worker):
         self._slots = slots
         self._breaker = breaker
         self._worker_id = worker_id
+        self._worker_name = worker_name
         self._run_job = run
         self._tell_ended = ended
         self._in_hand: dict[str, JobInHand] = {}
@@ -148,7 +151,13 @@ class JobWorker(Worker):
 
     async def _start(self, claim: Claim) -> None:
         job_id, model = claim.job.id, claim.job.model
-        log = self._logs.open(job_id=job_id, epoch=claim.epoch, last_seq=claim.last_seq, channel=claim.channel)
+        log = self._logs.open(
+            job_id=job_id,
+            epoch=claim.epoch,
+            last_seq=claim.last_seq,
+            channel=claim.channel,
+            holds_end=claim.job.is_durable,
+        )
         job = self._in_hand[job_id] = JobInHand(claim, log, is_loaded=model in self.loaded)
         self._breaker.begin(job)
         self._slots.take(model)
@@ -196,14 +205,8 @@ class JobWorker(Worker):
             put_back = await self._put_back(job)
             _log.info("job_put_back" if put_back else "job_lost", extra={"attempt": job.claim.failures + 1})
             return
-        ended = await self._logs.execute(
-            self._queue.finish_command(
-                job.claim,
-                job.outcome,
-                service_ms=job.age_ms() if job.outcome is JobStatus.COMPLETED else 0,
-            )
-        )
-        if ended:
+        ended = await self._logs.execute(self._end_command(job, job.outcome))
+        if ended and not job.claim.job.is_durable:
             self._tell_ended(job)
         _log.info(
             "job_ended" if ended else "job_lost",
@@ -217,6 +220,13 @@ class JobWorker(Worker):
         return await self._queue.requeue(
             job.claim, delay_ms=retry.delay_ms, failed=True, avoid_ms=retry.avoid_ms, error=retry.error
         )
+
+    def _end_command(self, job: JobInHand, outcome: JobStatus) -> Command:
+        service_ms = job.age_ms() if outcome is JobStatus.COMPLETED else 0
+        if isinstance(job.log, HeldJobLog) and job.log.terminal:
+            end = job.to_end(outcome, terminal=job.log.terminal, worker=self._worker_name)
+            return self._queue.leave_command(job.claim, end, service_ms=service_ms)
+        return self._queue.finish_command(job.claim, outcome, service_ms=service_ms)
 
     async def finish_failed_job(self, job_id: str, result_data: bytes | None) -> None:  # noqa: ARG002
         """End a job that arq could not start, which only a bug can cause."""

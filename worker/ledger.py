@@ -3,12 +3,11 @@
 import asyncio
 import logging
 from collections import deque
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import islice
 
-from shared import ids
 from shared.database.engine import Database
-from shared.database.jobs import FinishedJob, record_finished
+from shared.database.jobs import FinishedJob, created, record_finished
 from worker.job_in_hand import JobInHand
 
 WRITE_EVERY_S = 1.0
@@ -34,7 +33,7 @@ class Ledger:
         if len(self._rows) == MOST_ROWS:
             _log.error("job_row_dropped", extra={"job_id": self._rows[0].id})
         claim = job.claim
-        created_ms = ids.created_ms(claim.job.id)
+        created_at = created(claim.job.id)
         total_ms = claim.queue_ms + job.ran_ms()
         self._rows.append(
             FinishedJob(
@@ -52,8 +51,10 @@ class Ledger:
                 attempts=claim.failures + 1,
                 worker=self._worker_name,
                 request_id=claim.job.request_id,
-                created_at=datetime.fromtimestamp(created_ms / 1000, UTC),
-                finished_at=datetime.fromtimestamp(created_ms / 1000, UTC) + timedelta(milliseconds=total_ms),
+                created_at=created_at,
+                finished_at=created_at + timedelta(milliseconds=total_ms),
+                epoch=claim.epoch,
+                is_durable=claim.job.is_durable,
             )
         )
 

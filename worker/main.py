@@ -64,6 +64,7 @@ async def work(
             slots=slots,
             breaker=breaker,
             worker_id=worker_id,
+            worker_name=name,
             run=partial(generate_reply, author),
             ended=ledger.enter,
         )

@@ -11,8 +11,18 @@ from shared.errors import IdempotencyMismatchError, QueueFullError, StoreUnavail
 from shared.idempotency import Idempotency
 from shared.job_queue import JobQueue
 from shared.jobs import Job
-from shared.verdicts import Admitted, Attached, KeyMismatched, LimitReached, Place, QueueFull
+from shared.verdicts import (
+    Admitted,
+    Attached,
+    BeingStored,
+    KeyMismatched,
+    LimitReached,
+    Place,
+    QueueFull,
+    Verdict,
+)
 
+RETRY_WHILE_STORED_S = 1.0
 UNMEASURED_SERVICE_MS = 10_000  # what a job is taken to need as long as none of its model has ended
 
 
@@ -86,21 +96,36 @@ class Gate:
             raise StoreUnavailableError(
                 "The queue is out of reach just now.", retry_after_s=RETRY_WITHOUT_REDIS_S
             ) from error
-        match verdict:
-            case Admitted():
-                return Admission(job.id, verdict.place, to_states(limits, list(verdict.limits)))
-            case Attached():
-                return Admission(verdict.job_id, None, to_states(limits, list(verdict.limits)))
-            case LimitReached():
-                states = to_states(limits, list(verdict.limits))
-                raise refusal(states[verdict.index - 1], retry_after_us=verdict.retry_after_us)
-            case KeyMismatched():
-                raise IdempotencyMismatchError("This key was sent with another request.", param="Idempotency-Key")
-            case QueueFull():
-                raise QueueFullError(
-                    f"{verdict.depth} jobs wait for this model already.",
-                    retry_after_s=max(1, math.ceil(wait_ms(1, verdict.service_ms, slots) / 1000)),
-                )
+        return to_admission(job.id, verdict, limits=limits, slots=slots)
+
+
+def to_admission(job_id: str, verdict: Verdict, *, limits: tuple[Limit, ...], slots: int) -> Admission:
+    """Return what a verdict on a request for a new job lets in.
+
+    Raises:
+        RateLimitedError: A rate limit is used up.
+        IdempotencyMismatchError: The key stands for the job of another request.
+        QueueFullError: As many jobs wait for the model as may.
+        StoreUnavailableError: The job that the key stands for is being stored just now.
+
+    """
+    match verdict:
+        case Admitted():
+            return Admission(job_id, verdict.place, to_states(limits, list(verdict.limits)))
+        case Attached():
+            return Admission(verdict.job_id, None, to_states(limits, list(verdict.limits)))
+        case LimitReached():
+            states = to_states(limits, list(verdict.limits))
+            raise refusal(states[verdict.index - 1], retry_after_us=verdict.retry_after_us)
+        case KeyMismatched():
+            raise IdempotencyMismatchError("This key was sent with another request.", param="Idempotency-Key")
+        case BeingStored():
+            raise StoreUnavailableError("The job of this key is being stored.", retry_after_s=RETRY_WHILE_STORED_S)
+        case QueueFull():
+            raise QueueFullError(
+                f"{verdict.depth} jobs wait for this model already.",
+                retry_after_s=max(1, math.ceil(wait_ms(1, verdict.service_ms, slots) / 1000)),
+            )
 
 
 def wait_ms(ahead: int, service_ms: int, slots: int) -> int:

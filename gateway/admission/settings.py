@@ -26,6 +26,11 @@ class QueueSettings(Struct, frozen=True):
         Seconds, Meta(description="A stream's job is cancelled this long after its last reader.", examples=["15"])
     ] = 15
 
+    job_retention_days: Annotated[
+        int,
+        Meta(ge=1, le=3650, description="How long the answers of durable jobs are kept.", examples=["7"]),
+    ] = 7
+
     @property
     def longest_job_s(self) -> int:
         """How long a job may live in all: three attempts, each of which may wait and run for as long as one may."""

@@ -12,7 +12,7 @@ from gateway.admission.rate_limit import RETRY_WITHOUT_REDIS_S
 from gateway.chat.queue_position import QueuePositions
 from gateway.log_tail import LogTail
 from gateway.relay import Reader, Relay
-from shared.database import jobs
+from shared.database import accepted_jobs, jobs
 from shared.database.engine import Database
 from shared.errors import InvalidEventIdError, NotFoundError, StoreUnavailableError, StreamExpiredError
 from shared.ids import is_id
@@ -20,6 +20,7 @@ from shared.job_queue import JobQueue, JobState
 from shared.jobs import JobStatus
 from shared.token_log import Tail, read_tail
 
+RETRY_LOST_S = 2.0  # about what it takes to restore a job (gateway/durability/restorer.py)
 MOST_DIGITS = 10  # of an event id; more events than that no answer has
 
 _NOTHING_YET = Tail(epoch=0, last_seq=0, has_ended=False)
@@ -132,9 +133,12 @@ class Resumption:
 
     async def _refuse_forgotten(self, job_id: str, user_id: str) -> None:
         async with self._database.transaction() as connection:
-            owner = await jobs.find_owner(connection, job_id)
-        if owner == user_id:
+            ended = await jobs.find(connection, job_id)
+            accepted = await accepted_jobs.find(connection, [job_id])
+        if ended and ended.user_id == user_id:
             raise StreamExpiredError("The stream is not kept any more.")
+        if accepted and accepted[0].job.user_id == user_id:
+            raise StoreUnavailableError("The job is about to be in the queue again.", retry_after_s=RETRY_LOST_S)
 
 
 def _to_seq(last_event_id: str) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from http import HTTPStatus
+from typing import Any
 
 from litestar import Response, Router, delete, get, post
 from litestar.params import FromPath
@@ -15,17 +16,20 @@ from gateway.chat.cancel import Canceller
 from gateway.chat.collect import collect
 from gateway.chat.event_stream import RETRY, RETRY_SOON, to_frames
 from gateway.chat.idempotency import REPLAYED
+from gateway.chat.look_up import JobDesk
+from gateway.chat.preference import APPLIED, prefers_async
 from gateway.chat.reader_access import RequireReader
 from gateway.chat.resume import Resumption
-from gateway.chat.schemas import ChatRequest, JobAnswer
+from gateway.chat.schemas import ChatJob, ChatRequest, JobAnswer
 from gateway.chat.stream_links import StreamLinks
-from gateway.chat.submit import ChatDesk, Submission
+from gateway.chat.submit import Acceptance, ChatDesk, Submission
 from gateway.dependencies import Injected
 from gateway.error_responses import status_of
 from gateway.operation import Answer, Operation, Parameter
 from gateway.principal import AuthenticatedRequest, RequirePrincipal
 from gateway.relay import Reader
 from shared.errors import (
+    AnswerExpiredError,
     IdempotencyMismatchError,
     InvalidEventIdError,
     JobError,
@@ -43,6 +47,9 @@ from shared.events import Chunk
 REFUSALS = (ModelNotFoundError, NoWorkerError, QueueFullError, StoreUnavailableError, IdempotencyMismatchError)
 ANSWER_HEADERS = ("X-Job-Id", *REPLAYED)
 ASKING = (idempotency.PARAMETER, disconnect.PARAMETER)
+PREFERENCE = Parameter(
+    "Prefer", "header", "`respond-async`: answer with the job at once, and keep its answer for days."
+)
 STREAM_HEADERS = {"X-Accel-Buffering": "no"}
 
 
@@ -52,18 +59,26 @@ STREAM_HEADERS = {"X-Accel-Buffering": "no"}
     summary="Ask a model and wait for the whole answer",
     operation=Operation(
         body=ChatRequest,
-        answers={HTTPStatus.OK: Answer("The pieces of the answer.", list[Chunk], headers=ANSWER_HEADERS)},
+        answers={
+            HTTPStatus.OK: Answer("The pieces of the answer.", list[Chunk], headers=ANSWER_HEADERS),
+            HTTPStatus.ACCEPTED: Answer(
+                "The job, which runs to its end.", ChatJob, headers=[*ANSWER_HEADERS, "Location", *APPLIED]
+            ),
+        },
         errors=[*REFUSALS, *family(JobError).values()],
-        parameters=ASKING,
+        parameters=[*ASKING, PREFERENCE],
         is_limited=True,
     ),
 )
-async def create_chat(request: AuthenticatedRequest, chats: Injected[ChatDesk]) -> Response[bytes]:
-    """Return the chunks of the answer as one JSON array.
+async def create_chat(request: AuthenticatedRequest, chats: Injected[ChatDesk]) -> Response[Any]:
+    """Return the chunks of the answer as one JSON array, or with `Prefer: respond-async` at once the job.
 
     If the client goes away, the job is cancelled; with an `Idempotency-Key` only after `DISCONNECT_GRACE_SECS`, with
-    `X-On-Disconnect: continue` not at all.
+    `X-On-Disconnect: continue` not at all. A job that was accepted with 202 runs to its end unless it is deleted, and
+    is lost neither with Redis nor with a gateway.
     """
+    if prefers_async(request.scope["headers"]):
+        return _accepted(await chats.accept(request))
     async with chats.submit(request, is_stream=False) as submission:
         answer = await collect(submission.reader, request.receive)
     return Response(
@@ -101,6 +116,21 @@ async def stream_chat(request: AuthenticatedRequest, chats: Injected[ChatDesk]) 
         frames,
         media_type="text/event-stream",
         headers={**_headers(submission), **STREAM_HEADERS},
+    )
+
+
+def _accepted(acceptance: Acceptance) -> Response[ChatJob]:
+    location = {"Location": f"/v1/chat/{acceptance.job.id}"}
+    return Response(
+        acceptance.job,
+        status_code=HTTPStatus.ACCEPTED,
+        headers={
+            "X-Job-Id": acceptance.job.id,
+            **location,
+            **APPLIED,
+            **(REPLAYED if acceptance.is_replay else {}),
+            **rate_limit_headers(acceptance.limits),
+        },
     )
 
 
@@ -160,6 +190,19 @@ async def resume_stream(
     )
 
 
+@get(
+    "/{job_id:str}",
+    summary="Show a job",
+    operation=Operation(errors=[NotFoundError, AnswerExpiredError, StoreUnavailableError]),
+)
+async def show_chat(request: AuthenticatedRequest, job_id: FromPath[str], jobs: Injected[JobDesk]) -> ChatJob:
+    """Return how a job of the caller stands and what it has answered so far, or in all.
+
+    Of a job that was read as it was answered only metadata stay when its stream has expired: `content` is null then.
+    """
+    return await jobs.find(job_id, user_id=request.user.user_id)
+
+
 @delete(
     "/{job_id:str}",
     status_code=HTTPStatus.OK,
@@ -168,15 +211,15 @@ async def resume_stream(
     operation=Operation(
         answers={
             HTTPStatus.OK: Answer("The job has ended.", JobAnswer),
-            HTTPStatus.ACCEPTED: Answer("Its worker stops it.", JobAnswer),
+            HTTPStatus.ACCEPTED: Answer("It is being stopped.", JobAnswer),
         },
-        errors=[NotFoundError],
+        errors=[NotFoundError, AnswerExpiredError, StoreUnavailableError],
     ),
 )
 async def cancel_chat(
     request: AuthenticatedRequest, job_id: FromPath[str], canceller: Injected[Canceller]
 ) -> Response[JobAnswer]:
-    """Stop a job of the caller: 202 while its worker stops it, 200 when it has ended, now or before."""
+    """Stop a job of the caller: 202 while it is being stopped, 200 when it has ended, now or before."""
     state = await canceller.cancel(job_id, user_id=request.user.user_id)
     stopping = state.status == "stopping"
     return Response(
@@ -187,7 +230,7 @@ async def cancel_chat(
 
 chat_routes = Router(
     "/v1/chat",
-    route_handlers=[create_chat, stream_chat, cancel_chat],
+    route_handlers=[create_chat, stream_chat, show_chat, cancel_chat],
     middleware=[RequirePrincipal],
     tags=["chat"],
 )

@@ -1,8 +1,12 @@
 """What a client may ask of a chat. Unknown fields are refused; ranges are Ollama's, or what harms nobody else."""
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct
+
+from shared.events import ErrorDetail, Usage
+from shared.jobs import JobStatus
 
 Unit = Annotated[float, Meta(ge=0, le=1)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
@@ -79,6 +83,36 @@ class OllamaChat(Struct, frozen=True, omit_defaults=True):
     format: Literal["json"] | dict[str, Any] | None = None
     tools: list[dict[str, Any]] | None = None
     think: bool | Literal["low", "medium", "high"] | None = None
+
+
+class JobTimings(Struct, frozen=True):
+    """Where the time went, in milliseconds."""
+
+    queue_ms: int
+    load_ms: int | None
+    first_token_ms: int | None
+    total_ms: int
+
+
+class ChatJob(Struct, frozen=True, kw_only=True):
+    """How a job stands, and what it has answered so far."""
+
+    id: str
+    status: JobStatus
+    model: str
+    position: int | None  # in the queue, from 1; null: it does not wait
+    content: str | None  # after the last `restarted`; null: it is not kept any more
+    thinking: str | None = None
+    tool_calls: list[Raw] | None = None
+    done_reason: str | None = None
+    usage: Usage | None = None
+    timings: JobTimings | None = None
+    error: ErrorDetail | None = None  # why it did not complete
+    created_at: datetime
+    started_at: datetime | None = None  # when a worker first took it
+    finished_at: datetime | None = None
+    is_durable: bool  # whether its answer is kept for JOB_RETENTION_DAYS
+    stream_url: str
 
 
 class JobAnswer(Struct, frozen=True):

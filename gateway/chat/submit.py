@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import msgspec
 from msgspec import Struct
 
+from gateway.admission.accept import DurableGate
 from gateway.admission.admit import Admission, Gate
 from gateway.admission.attendance import LEASE_MS, Attendance
 from gateway.admission.limited_routes import charge_address
@@ -13,10 +14,12 @@ from gateway.admission.policy import LimitPolicy
 from gateway.admission.rate_limit import LimitState
 from gateway.admission.settings import QueueSettings
 from gateway.chat.disconnect import needs_readers
+from gateway.chat.idempotency import HEADER as KEY_HEADER
 from gateway.chat.idempotency import idempotency_of
+from gateway.chat.look_up import JobDesk
 from gateway.chat.queue_position import queued_notice
 from gateway.chat.resume import Resumption
-from gateway.chat.schemas import ChatRequest, OllamaChat
+from gateway.chat.schemas import ChatJob, ChatRequest, OllamaChat
 from gateway.chat.stream_links import StreamLinks
 from gateway.client_address import ClientAddress
 from gateway.metrics.reply_meter import ReplyMeter
@@ -44,6 +47,14 @@ class Submission(Struct, frozen=True):
     is_replay: bool  # whether the job was there already, for the same idempotency key
 
 
+class Acceptance(Struct, frozen=True):
+    """A job that will run."""
+
+    job: ChatJob
+    limits: tuple[LimitState, ...]
+    is_replay: bool  # as in Submission
+
+
 class _Order(Struct, frozen=True):
     """What a request asks for."""
 
@@ -60,6 +71,8 @@ class ChatDesk:
     Args:
         relay: Where the events of jobs arrive.
         gate: The way into the queue.
+        durable_gate: The way into it by PostgreSQL.
+        jobs: Tells how jobs stand.
         catalog: Which models there are.
         attendance: Where readers sign off.
         resumption: Reads jobs that are there already.
@@ -77,6 +90,8 @@ class ChatDesk:
         *,
         relay: Relay,
         gate: Gate,
+        durable_gate: DurableGate,
+        jobs: JobDesk,
         catalog: ModelCatalog,
         attendance: Attendance,
         resumption: Resumption,
@@ -89,6 +104,8 @@ class ChatDesk:
     ) -> None:
         self._relay = relay
         self._gate = gate
+        self._durable_gate = durable_gate
+        self._jobs = jobs
         self._catalog = catalog
         self._attendance = attendance
         self._resumption = resumption
@@ -145,6 +162,41 @@ class ChatDesk:
         async with self._resumption.read(place, stream_url=stream_url) as reader:
             yield Submission(admission.job_id, reader, admission.limits, is_replay=True)
 
+    async def accept(self, request: AuthenticatedRequest) -> Acceptance:
+        """Accept a chat as a job that runs to its end whoever reads it, and outlives Redis.
+
+        Raises:
+            UnauthenticatedError: The user is gone.
+            StoreUnavailableError: Redis or PostgreSQL is out of reach.
+            DeeperSensorError: What `submit` raises besides.
+
+        """
+        try:
+            order = self._to_order(request, await self._body.read(request), is_durable=True)
+        except InvalidRequestError:
+            await charge_address(request.scope)
+            raise
+        job = order.job
+        try:
+            admission = await self._durable_gate.accept(
+                job,
+                limits=self._limits.of_user(job.user_id, self._client_address.of(request)),
+                channel=self._relay.channel,
+                slots=self._catalog.registry.slots(job.model),
+                queue_timeout_ms=order.queue_timeout_ms,
+                idempotency=order.idempotency,
+            )
+        except IdempotencyMismatchError:
+            await charge_address(request.scope)
+            raise
+        if admission.place is None:
+            found = await self._jobs.find(admission.job_id, user_id=job.user_id)
+            if not found.is_durable:
+                raise IdempotencyMismatchError("This key was sent with a request for an answer.", param=KEY_HEADER)
+            return Acceptance(found, admission.limits, is_replay=True)
+        accepted = self._jobs.of_new(job, position=admission.place.position)
+        return Acceptance(accepted, admission.limits, is_replay=False)
+
     async def _enqueue(self, request: AuthenticatedRequest, order: _Order) -> Admission:
         job = order.job
         try:
@@ -168,7 +220,9 @@ class ChatDesk:
         reader.stream_url = self._links.to(reader.job_id, user_id=user_id)
         reader.begin_with(queued_notice(reader, place, slots=self._catalog.registry.slots(reader.model)))
 
-    def _to_order(self, request: AuthenticatedRequest, chat: ChatRequest, *, is_stream: bool) -> _Order:
+    def _to_order(
+        self, request: AuthenticatedRequest, chat: ChatRequest, *, is_stream: bool = False, is_durable: bool = False
+    ) -> _Order:
         settings = self._settings
         model = self._catalog.resolve(chat.model)
         idempotency = idempotency_of(request, chat)
@@ -182,6 +236,7 @@ class ChatDesk:
             traceparent=traceparent_of(request.scope["headers"]),
             timeout_ms=_bounded("timeout_ms", chat.timeout_ms, settings.job_timeout_ms),
             calls_tools=bool(chat.tools),
+            is_durable=is_durable,
         )
         return _Order(
             job=job,

@@ -1,18 +1,27 @@
-"""The table `jobs`: one row of metadata and usage for every job that ended. No prompt and no answer is in it."""
+"""The table `jobs`: one row for every job that ended: metadata, usage, and of durable ones the answer for some days.
+
+No prompt is in it.
+"""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import select, text
+from sqlalchemy import Row, func, literal, literal_column, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared import ids
 from shared.database.tables import jobs
-from shared.jobs import JobKind, JobStatus
+from shared.events import Event
+from shared.jobs import JobEnd, JobKind, JobStatus
+from shared.transcripts import encode_transcript, transcribe
+
+_EXPIRE_LOCK = 7_236_912_049_853_303  # any number that nobody else takes an advisory lock on
 
 
-class FinishedJob(Struct, frozen=True):
+class FinishedJob(Struct, frozen=True, kw_only=True):
     """One row; its fields are the table's columns."""
 
     id: str
@@ -23,7 +32,7 @@ class FinishedJob(Struct, frozen=True):
     error_code: str | None  # None: it completed
     prompt_tokens: int
     completion_tokens: int
-    queue_ms: int  # admission to first claim, or to the end if there was none
+    queue_ms: int  # admission to claim, or to the end if there was none
     first_token_ms: int | None  # None: nothing was answered
     total_ms: int
     attempts: int  # 0: no worker ever had it
@@ -31,6 +40,38 @@ class FinishedJob(Struct, frozen=True):
     request_id: str
     created_at: datetime  # of admission; aware
     finished_at: datetime  # aware
+    epoch: int  # of who ended it; the row of a higher one replaces that of a lower one
+    is_durable: bool
+    answer: str | None = None  # of a durable job, until it is too old: shared/transcripts.py
+
+    @classmethod
+    def of(cls, job_id: str, end: JobEnd, events: Sequence[Event]) -> Self:
+        """Return the row of a job that has ended, whose log up to its end is `events`."""
+        terminal = end.terminal.encode()
+        transcript = transcribe([*events, Event(0, terminal[:1], terminal[1:])])
+        usage, timings, error = transcript.usage, transcript.timings, transcript.error
+        created_at = created(job_id)
+        return cls(
+            id=job_id,
+            user_id=end.user_id,
+            kind=end.kind,
+            model=end.model,
+            status=end.status,
+            error_code=error.code if error else None,
+            prompt_tokens=usage.prompt_tokens if usage else 0,
+            completion_tokens=usage.completion_tokens if usage else 0,
+            queue_ms=end.queue_ms,
+            first_token_ms=timings.first_token_ms if timings else None,
+            total_ms=end.total_ms,
+            attempts=end.attempts,
+            worker=end.worker,
+            request_id=end.request_id,
+            created_at=created_at,
+            finished_at=created_at + timedelta(milliseconds=end.total_ms),
+            epoch=end.epoch,
+            is_durable=end.is_durable,
+            answer=encode_transcript(transcript) if end.is_durable else None,
+        )
 
 
 # The rows travel as one JSON parameter: any number of them is the same statement. Their users are locked against
@@ -40,20 +81,76 @@ _INSERT = text(
     f"""
     INSERT INTO jobs ({", ".join(_columns)})
     SELECT {", ".join(f"finished.{name}" for name in _columns)}
-    FROM json_populate_recordset(NULL::jobs, CAST(:rows AS json)) AS finished
+    FROM (
+        SELECT DISTINCT ON (id) *
+        FROM json_populate_recordset(NULL::jobs, CAST(:rows AS json))
+        ORDER BY id, epoch DESC
+    ) AS finished
     JOIN users ON users.id = finished.user_id
     FOR KEY SHARE OF users
-    ON CONFLICT (id) DO NOTHING
+    ON CONFLICT (id) DO UPDATE
+    SET {", ".join(f"{name} = excluded.{name}" for name in _columns)}
+    WHERE jobs.epoch < excluded.epoch
     """  # noqa: S608  names of our own columns
 )
 
+_metadata = [column for column in jobs.columns if column is not jobs.c.answer]
 
-async def find_owner(connection: AsyncConnection, job_id: str) -> str | None:
-    """Return whose a job was; None: no job of this id has ended here."""
-    owner = (await connection.execute(select(jobs.c.user_id).where(jobs.c.id == job_id))).scalar_one_or_none()
-    return None if owner is None else str(owner)
+
+def created(job_id: str) -> datetime:
+    """Return when a job was made: its id says so."""
+    return datetime.fromtimestamp(ids.created_ms(job_id) / 1000, UTC)
 
 
 async def record_finished(connection: AsyncConnection, rows: Sequence[FinishedJob]) -> None:
-    """Insert the rows; those that are there already, or whose user is gone, are left out. Safe to repeat."""
+    """Insert the rows; those of users who are gone are left out. Safe to repeat, in any order."""
     await connection.execute(_INSERT, {"rows": msgspec.json.encode(rows).decode()})
+
+
+async def find(connection: AsyncConnection, job_id: str) -> FinishedJob | None:
+    """Return a job; None: no job of this id has ended here."""
+    row = (await connection.execute(select(jobs).where(jobs.c.id == job_id))).one_or_none()
+    return None if row is None else _to_job(row)
+
+
+async def list_of_user(
+    connection: AsyncConnection, user_id: str, *, before: str | None, status: JobStatus | None, limit: int
+) -> list[FinishedJob]:
+    """Return a user's jobs without their answers, newest first; those older than the id `before`, if one is given."""
+    statement = (
+        select(*_metadata)
+        .where(jobs.c.user_id == user_id)
+        .order_by(jobs.c.created_at.desc(), jobs.c.id.desc())
+        .limit(limit)
+    )
+    if before is not None:
+        place = tuple_(literal(created(before), jobs.c.created_at.type), literal(before, jobs.c.id.type))
+        statement = statement.where(tuple_(jobs.c.created_at, jobs.c.id) < place)
+    if status is not None:
+        statement = statement.where(jobs.c.status == status)
+    return [_to_job(row) for row in await connection.execute(statement)]
+
+
+async def forget_answers(connection: AsyncConnection, *, older_than_days: int, limit: int) -> int:
+    """Delete the oldest answers that are too old; one process at a time does, and others return at once.
+
+    Returns:
+        How many were deleted; fewer than `limit`: there is nothing more to do.
+
+    """
+    lock = select(func.pg_try_advisory_xact_lock(literal_column(str(_EXPIRE_LOCK))))
+    if not (await connection.execute(lock)).scalar_one():
+        return 0
+    too_old = (
+        select(jobs.c.id)
+        .where(jobs.c.answer.is_not(None))
+        .where(jobs.c.finished_at < func.now() - timedelta(days=older_than_days))
+        .order_by(jobs.c.finished_at)
+        .limit(limit)
+    )
+    result = await connection.execute(update(jobs).where(jobs.c.id.in_(too_old)).values(answer=None))
+    return result.rowcount
+
+
+def _to_job(row: Row[Any]) -> FinishedJob:
+    return msgspec.convert(row, FinishedJob, from_attributes=True)

@@ -1,12 +1,15 @@
 """The tables as SQLAlchemy sees them; the migrations bring PostgreSQL to the same, which a test checks."""
 
 from sqlalchemy import (
+    BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     SmallInteger,
     Table,
@@ -54,5 +57,21 @@ jobs = Table(
     Column("request_id", Text, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("finished_at", DateTime(timezone=True), nullable=False),
+    Column("epoch", BigInteger, nullable=False, server_default=text("0")),  # of who ended it: the highest is right
+    Column("is_durable", Boolean, nullable=False, server_default=text("false")),
+    Column("answer", Text),  # JSON of shared/transcripts.py; NULL: none is kept (any more)
     Index("jobs_user_id_created_at_idx", "user_id", "created_at"),
+    Index("jobs_answered_idx", "finished_at", postgresql_where=text("answer IS NOT NULL")),
+)
+
+accepted_jobs = Table(
+    "accepted_jobs",
+    metadata,
+    Column("id", Uuid(as_uuid=False), primary_key=True),
+    Column("user_id", Uuid(as_uuid=False), ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("model", Text, nullable=False),
+    Column("payload", LargeBinary, nullable=False),  # the job as in Redis (shared/jobs.py), prompt included
+    Column("queue_timeout_ms", Integer, nullable=False),
+    Column("accepted_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    Index("accepted_jobs_user_id_id_idx", "user_id", "id"),
 )

@@ -20,21 +20,20 @@ local function next_epoch(epoch, now)
 end
 
 -- Ends a job with an error, unless its log has its end already, and takes it off every list. Takes a table:
---   id, epoch, channel, request_id          of the job
+--   id, epoch, channel                      of the job
 --   hash, log, payload, readers             its keys
 --   lists                                   the sorted sets that it may be in
 --   status                                  what it ends as
---   event                                   kind and payload, with the request id left open as %s
+--   event                                   kind and payload
 --   retention_ms                            how long state and log stay
 --   now                                     ms
--- Returns the status that it has ended with.
+-- Returns the status that it has ended with, in which epoch, and its last event.
 local function end_job(job)
-  local status, epoch = job.status, job.epoch
+  local status, epoch, event = job.status, job.epoch, job.event
   local seq, last = last_event(job.log)
   if #last > 1 then
-    status = string.sub(last, 1, 1) == 'd' and 'completed' or 'failed'
+    status, event = string.sub(last, 1, 1) == 'd' and 'completed' or 'failed', last
   else
-    local event = string.gsub(job.event, '%%s', job.request_id)
     epoch, seq = next_epoch(epoch, job.now), seq + 1
     redis.call('XADD', job.log, epoch .. '-' .. seq, 'e', event)
     redis.call('PUBLISH', job.channel, struct.pack('>c36I8I4I4I4', job.id, tonumber(epoch), seq, seq, #event) .. event)
@@ -43,8 +42,8 @@ local function end_job(job)
     redis.call('ZREM', list, job.id)
   end
   redis.call('UNLINK', job.payload, job.readers)
-  redis.call('HSET', job.hash, 'status', status, 'epoch', epoch)
+  redis.call('HSET', job.hash, 'status', status, 'epoch', epoch, 'ended_ms', string.format('%.0f', job.now))
   redis.call('PEXPIRE', job.hash, job.retention_ms)
   redis.call('PEXPIRE', job.log, job.retention_ms)
-  return status
+  return status, epoch, event
 end

@@ -1,4 +1,5 @@
--- Ends a job that its owner has brought to an end; its terminal event is already in the log.
+-- Ends a job that its owner has brought to an end; its terminal event is already in the log. Runs after
+-- pace.lua.
 -- KEYS 1 job, 2 running, 3 payload, 4 log, 5 pace, 6 attended, 7 deadlines, 8 readers
 -- ARGV 1 id, 2 epoch, 3 status, 4 service ms (0: not representative)
 -- Returns 1, or 0 when the job has another owner or is gone: then nothing is changed
@@ -8,12 +9,10 @@ redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('ZREM', KEYS[6], ARGV[1])
 redis.call('ZREM', KEYS[7], ARGV[1])
 redis.call('UNLINK', KEYS[3], KEYS[8])
-redis.call('HSET', KEYS[1], 'status', ARGV[3])
+local time = redis.call('TIME')
+local ended_ms = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+redis.call('HSET', KEYS[1], 'status', ARGV[3], 'ended_ms', ended_ms)
 redis.call('PEXPIRE', KEYS[1], state[2])
 redis.call('PEXPIRE', KEYS[4], state[2])
-local service_ms = tonumber(ARGV[4])
-if service_ms > 0 then
-  local before = tonumber(redis.call('HGET', KEYS[5], 'service_ms') or ARGV[4])
-  redis.call('HSET', KEYS[5], 'service_ms', string.format('%.0f', before + (service_ms - before) * 0.2))
-end
+measure_service(KEYS[5], ARGV[4])
 return 1

@@ -54,3 +54,12 @@ local function gcra_spend(keys, first_key, verdict, now_us)
     gcra_write(keys[first_key + i - 1], now_us, used)
   end
 end
+
+-- Gives back what gcra_spend has spent for something that did not pass after all.
+local function gcra_refund(keys, first_key, args, first_arg, count, now_us)
+  for i = 1, count do
+    local key, arg = keys[first_key + i - 1], first_arg + 3 * (i - 1)
+    local used = tonumber(redis.call('GET', key) or '0') - now_us - args[arg] * args[arg + 2]
+    if used > 0 then gcra_write(key, now_us, used) else redis.call('DEL', key) end
+  end
+end

@@ -1,14 +1,15 @@
 -- Idempotency keys: requests of one user with one key are one job. Functions for the script after it.
 -- A key's whole state is one string: the id of its job, a space, and the fingerprint of the request that became it.
 
--- Returns the id of the job that a key stands for, and whether its request had this fingerprint; nil when the key is
--- free, also because Redis has lost its job.
-local function idempotency_find(key, fingerprint, job_prefix)
+-- Returns the id of the job that a key stands for, whether its request had this fingerprint, and whether the job is only
+-- reserved; nil when the key is free, also because Redis has lost its job.
+local function idempotency_find(key, fingerprint, job_prefix, reserved)
   local held = redis.call('GET', key)
   if not held then return nil end
   local id, its_fingerprint = string.match(held, '^(%S+) (%S+)$')
-  if redis.call('EXISTS', job_prefix .. id) == 0 then return nil end
-  return id, its_fingerprint == fingerprint
+  local is_reserved = redis.call('EXISTS', job_prefix .. id) == 0
+  if is_reserved and not redis.call('ZSCORE', reserved, id) then return nil end
+  return id, its_fingerprint == fingerprint, is_reserved
 end
 
 -- Has a key stand for a job from now on.

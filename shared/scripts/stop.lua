@@ -1,14 +1,15 @@
--- Stops a job: one that no live worker holds ends here and now, one that runs is ended by its worker. Runs after
--- end_job.lua and idempotency.lua.
--- KEYS 1 job, 2 log, 3 payload, 4 deadlines, 5 attended, 6 readers
+-- Stops a job: one that no live worker holds ends here and now, or if it is durable when a gateway has stored that; one
+-- that runs is ended by its worker. Runs after end_job.lua and idempotency.lua.
+-- KEYS 1 job, 2 log, 3 payload, 4 deadlines, 5 attended, 6 readers, 7 unstored, 8 ends
 -- ARGV 1 id, 2 user id (empty: whoever's), 3 code, 4 status it ends with, 5 terminal event (kind + payload, with the
 --      request id left open as %s), 6 '1': only if nobody reads it, 7 waiting prefix, 8 delayed prefix,
---      9 running prefix, 10 control channel prefix
+--      9 running prefix, 10 control channel prefix, 11 channel that wakes gateways
 -- Returns nothing when there is no such job, or it is another user's; otherwise its model, and 'stopping', or the
 --      status it has ended with, now or before, or that of a job that is read after all
 local RETRY_MS = 2000  -- a worker that dies before it obeys must not leave the job for ever
 local state = redis.call('HMGET', KEYS[1],
-  'status', 'user', 'model', 'epoch', 'channel', 'owner', 'request_id', 'retention_ms', 'idempotency_key', 'fault')
+  'status', 'user', 'model', 'epoch', 'channel', 'owner', 'request_id', 'retention_ms', 'idempotency_key', 'fault',
+  'is_durable', 'kind', 'admitted_ms', 'started_ms', 'failures')
 local id, status, model, owner = ARGV[1], state[1], state[3], state[6]
 if status and ARGV[2] ~= '' and ARGV[2] ~= state[2] then return false end
 if status ~= 'queued' and status ~= 'running' then
@@ -33,12 +34,30 @@ if status == 'running' and tonumber(redis.call('ZSCORE', running, id) or '0') >=
   return {model, 'stopping'}
 end
 
+redis.call('ZREM', KEYS[4], id)
+if redis.call('HEXISTS', KEYS[8], id) == 1 then return {model, 'stopping'} end  -- it has ended already
+local ended_as, event, epoch, is_durable = ARGV[4], string.gsub(ARGV[5], '%%s', state[7]), state[4], state[11] == '1'
 -- A job that waits for another attempt until its time is up ends with what the last one failed of.
-local outcome, event = ARGV[4], ARGV[5]
-if ARGV[3] == 'expired' and state[10] then outcome, event = 'failed', state[10] end
-return {model, end_job({
-  id = id, epoch = state[4], channel = state[5], request_id = state[7],
-  hash = KEYS[1], log = KEYS[2], payload = KEYS[3], readers = KEYS[6],
-  lists = {KEYS[4], KEYS[5], waiting, delayed, running},
-  status = outcome, event = event, retention_ms = state[8], now = now,
-})}
+if ARGV[3] == 'expired' and state[10] then ended_as, event = 'failed', state[10] end
+if is_durable then
+  epoch = next_epoch(epoch, now)  -- whoever thinks to own it still does not
+  redis.call('HSET', KEYS[1], 'epoch', epoch)
+  for _, list in ipairs({waiting, delayed, running}) do
+    redis.call('ZREM', list, id)
+  end
+else
+  ended_as, epoch, event = end_job({
+    id = id, epoch = epoch, channel = state[5], hash = KEYS[1], log = KEYS[2], payload = KEYS[3], readers = KEYS[6],
+    lists = {KEYS[5], waiting, delayed, running}, status = ended_as, event = event, retention_ms = state[8], now = now,
+  })
+end
+local admitted_ms = tonumber(state[13])
+redis.call('HSET', KEYS[8], id, cjson.encode({
+  user_id = state[2], kind = state[12], model = model, status = ended_as, request_id = state[7],
+  queue_ms = math.max(0, (tonumber(state[14]) or now) - admitted_ms), total_ms = math.max(0, now - admitted_ms),
+  attempts = state[15] + (status == 'running' and 1 or 0), epoch = tonumber(epoch), is_durable = is_durable,
+  terminal = event,
+}))
+redis.call('ZADD', KEYS[7], 0, id)
+redis.call('PUBLISH', ARGV[11], id)
+return {model, is_durable and 'stopping' or ended_as}

@@ -21,7 +21,7 @@ from shared.database.engine import Database
 from shared.database.engine import connect as connect_database
 from shared.database.tables import jobs, users
 from shared.redis_client import connect
-from shared.redis_keys import ATTENDED, DEADLINES, DELAYED, READERS, RUNNING, WAITING
+from shared.redis_keys import ATTENDED, DEADLINES, DELAYED, READERS, RUNNING, UNSTORED, WAITING
 from tests.end_to_end.client import CANARY, HANG_S, Account, Client
 from tests.key_leaks import immortal_keys
 from tests.ollama_double import Answer, Generation, OllamaDouble
@@ -215,7 +215,7 @@ class Stack:
 
         async def leftovers() -> list[object]:
             keys = [key for prefix in (WAITING, DELAYED, RUNNING) for key in await self.redis.keys(f"{prefix}*")]
-            keys += [key for key in (DEADLINES, ATTENDED) if await self.redis.exists(key)]
+            keys += [key for key in (DEADLINES, ATTENDED, UNSTORED) if await self.redis.exists(key)]
             return [*keys, *self.double.state.ended_as("active")]
 
         async def idle() -> bool:

@@ -47,10 +47,29 @@ async def test_a_step_that_fails_leaves_nothing_behind(database_url: str) -> Non
     await database.close()
 
 
+async def test_rows_of_an_older_schema_stay_as_they_were(database_url: str) -> None:
+    """Of every kind of row that 0001 knew; what is new says that nothing more is kept of them."""
+    database = connect(database_url, role="test")
+    await upgrade(database_url, revision="0001")
+    async with database.transaction() as connection:
+        await connection.execute(text("INSERT INTO users VALUES (gen_random_uuid(), 'ada@example.org', '-', 'user')"))
+        await connection.execute(
+            text(
+                "INSERT INTO jobs SELECT gen_random_uuid(), id, 'chat', 'm', 'completed', NULL, 1, 2, 3, 4, 5, 1, 'w',"
+                " 'r', now(), now() FROM users"
+            )
+        )
+    await asyncio.gather(*(upgrade(database_url) for _ in range(3)))
+    async with database.transaction() as connection:
+        row = (await connection.execute(text("SELECT status, epoch, is_durable, answer FROM jobs"))).one()
+    assert row == ("completed", 0, False, None)
+    await database.close()
+
+
 async def test_the_command_says_where_the_schema_is(database_url: str, tmp_path: Path) -> None:
     for _ in range(2):
         finished = await run_module("migrations", {"DATABASE_URL": database_url}, directory=tmp_path)
-        assert finished == (0, "The schema is at revision 0001.\n", "")
+        assert finished == (0, "The schema is at revision 0002.\n", "")
 
 
 @pytest.mark.parametrize(

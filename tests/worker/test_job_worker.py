@@ -98,6 +98,7 @@ def job_worker(
         slots=Slots(per_model=per_model, in_all=in_all),
         breaker=CircuitBreaker(Ollama("http://127.0.0.1:1"), OllamaSettings()),
         worker_id="w1",
+        worker_name="gpu-1",
         run=script,
         ended=script.ended.append,
     )

@@ -1,0 +1,97 @@
+"""The gate for durable jobs: a place is reserved, the job stored in PostgreSQL, and then enqueued.
+
+Once it is stored it is accepted: whatever fails after that, a gateway enqueues it (gateway/durability/restorer.py).
+"""
+
+import contextlib
+import logging
+from contextlib import AsyncExitStack
+
+from redis.exceptions import RedisError
+
+from gateway.admission.admit import Admission, to_admission
+from gateway.admission.rate_limit import RETRY_WITHOUT_REDIS_S, Limit
+from gateway.admission.settings import QueueSettings
+from shared.database import accepted_jobs
+from shared.database.engine import Database
+from shared.durable_queue import DurableQueue
+from shared.errors import StoreUnavailableError, UnauthenticatedError
+from shared.idempotency import Idempotency
+from shared.jobs import Job
+
+_log = logging.getLogger(__name__)
+
+
+class DurableGate:
+    """Accepts jobs that outlive Redis."""
+
+    def __init__(self, queue: DurableQueue, database: Database, settings: QueueSettings) -> None:
+        self._queue = queue
+        self._database = database
+        self._settings = settings
+
+    async def accept(
+        self,
+        job: Job,
+        *,
+        limits: tuple[Limit, ...],
+        channel: str,
+        slots: int,
+        queue_timeout_ms: int,
+        idempotency: Idempotency | None,
+    ) -> Admission:
+        """Accept a job, unless its idempotency key stands for one already, or refuse it and change nothing.
+
+        Args:
+            job: What is to be done.
+            limits: What the request spends.
+            channel: Where this gateway listens.
+            slots: Jobs of the model that can run at once, over all workers.
+            queue_timeout_ms: The job expires when no worker has claimed it by then.
+            idempotency: What the request is known by; None: nothing.
+
+        Raises:
+            RateLimitedError: A rate limit is used up.
+            IdempotencyMismatchError: The key stands for the job of another request.
+            QueueFullError: As many jobs wait for the model as may.
+            UnauthenticatedError: The user is gone.
+            StoreUnavailableError: Redis or PostgreSQL is out of reach. If PostgreSQL went away in the very moment of
+                the commit, the job may be stored, and run, all the same.
+
+        """
+        try:
+            verdict = await self._queue.reserve(
+                job, limits=limits, max_depth=self._settings.queue_max_depth, idempotency=idempotency
+            )
+        except RedisError as error:
+            raise StoreUnavailableError(
+                "The queue is out of reach just now.", retry_after_s=RETRY_WITHOUT_REDIS_S
+            ) from error
+        admission = to_admission(job.id, verdict, limits=limits, slots=slots)
+        if admission.place is None:
+            return admission
+        await self._store(job, limits=limits, queue_timeout_ms=queue_timeout_ms, idempotency=idempotency)
+        try:
+            place = await self._queue.enqueue(
+                job, channel=channel, queue_timeout_ms=queue_timeout_ms, idempotency=idempotency
+            )
+        except RedisError as error:
+            _log.warning("accepted_job_not_enqueued", extra={"job_id": job.id, "error": str(error)})
+            return admission
+        return Admission(job.id, place or admission.place, admission.limits)
+
+    async def _store(
+        self, job: Job, *, limits: tuple[Limit, ...], queue_timeout_ms: int, idempotency: Idempotency | None
+    ) -> None:
+        """Commit a job, or give up what was reserved for it."""
+        async with AsyncExitStack() as unless_stored:
+            unless_stored.push_async_callback(self._abandon, job, limits, idempotency)
+            async with self._database.transaction() as connection:
+                has_user = await accepted_jobs.accept(connection, job, queue_timeout_ms=queue_timeout_ms)
+            if not has_user:
+                raise UnauthenticatedError("The token is not valid any more.")
+            unless_stored.pop_all()
+
+    async def _abandon(self, job: Job, limits: tuple[Limit, ...], idempotency: Idempotency | None) -> None:
+        with contextlib.suppress(RedisError):  # then the hold ends by itself
+            await self._queue.abandon(job, limits=limits, idempotency=idempotency)

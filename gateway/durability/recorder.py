@@ -1,0 +1,92 @@
+"""Stores how jobs ended, and then has the end of durable ones told to whoever reads them.
+
+Every gateway does it; a lease on each end keeps them from doing it all at once, and storing or telling it twice changes
+nothing. While PostgreSQL is away the ends stay in Redis (shared/ended_jobs.py), and readers wait under heartbeats.
+"""
+
+import asyncio
+import contextlib
+import logging
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from shared.database import accepted_jobs, jobs
+from shared.database.engine import Database
+from shared.database.jobs import FinishedJob
+from shared.ended_jobs import EndedJobs
+from shared.errors import StoreUnavailableError
+from shared.events import TERMINAL_KINDS, Event
+from shared.jobs import JobEnd
+from shared.token_log import read_after
+
+LOOK_EVERY_S = 1.0  # a safety net: a publication says when there is something
+BATCH = 100
+
+_log = logging.getLogger(__name__)
+
+
+class Recorder:
+    """Brings ends of jobs to PostgreSQL."""
+
+    def __init__(self, redis: Redis, ended_jobs: EndedJobs, database: Database) -> None:
+        self._redis = redis
+        self._ended_jobs = ended_jobs
+        self._database = database
+        self._hurry = asyncio.Event()
+
+    def hurry(self) -> None:
+        """Look now: a job has ended."""
+        self._hurry.set()
+
+    async def run(self) -> None:
+        """Record until cancelled; outages are waited out."""
+        while True:
+            self._hurry.clear()
+            try:
+                while await self.record() == BATCH:
+                    pass
+            except RedisError as error:
+                _log.warning("ends_unread", extra={"error": str(error)})
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY_S):
+                    await self._hurry.wait()
+
+    async def record(self) -> int:
+        """Store a batch of ends and tell of them; returns how many were stored.
+
+        Raises:
+            RedisError: Redis is out of reach.
+
+        """
+        ends = await self._ended_jobs.take(BATCH)
+        try:
+            await self._store(ends)
+        except StoreUnavailableError as error:
+            await self._ended_jobs.give_back(list(ends))
+            _log.warning("ends_unstored", extra={"jobs": len(ends), "error": error.message})
+            return 0
+        for job_id, end in ends.items():
+            await self._ended_jobs.publish(job_id, end)
+        return len(ends)
+
+    async def _store(self, ends: dict[str, JobEnd]) -> None:
+        """Commit ends with what was answered.
+
+        Raises:
+            StoreUnavailableError: PostgreSQL is out of reach; nothing is stored.
+
+        """
+        if not ends:
+            return
+        rows = [FinishedJob.of(job_id, end, await self._answered(job_id, end)) for job_id, end in ends.items()]
+        async with self._database.transaction() as connection:
+            await jobs.record_finished(connection, rows)
+            await accepted_jobs.remove(connection, [row.id for row in rows if row.is_durable])
+
+    async def _answered(self, job_id: str, end: JobEnd) -> list[Event]:
+        """Return what is in a durable job's log, but for its end, which may be there already."""
+        if not end.is_durable:
+            return []
+        batches = await read_after(self._redis, job_id)
+        return [event for batch in batches for event in batch.split() if event.kind not in TERMINAL_KINDS]

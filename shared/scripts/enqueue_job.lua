@@ -1,0 +1,32 @@
+-- Puts jobs into the queue. Functions for the script after it.
+
+-- Enqueues a job at its user's place in the fair order, and wakes the workers of its model. Takes a table:
+--   id, user, model, kind, request_id, channel   of the job
+--   is_durable                                   '1' or ''
+--   waiting, fair, pace, deadlines               lists of its model and of all
+--   hash, payload                                its keys
+--   content                                      of the payload
+--   cost                                         of its user's turns
+--   admitted_ms, now                             ms
+--   queue_timeout_ms, timeout_ms, retention_ms   as text
+--   time_to_live_ms                              how long all of it stays at most
+--   wake                                         the channel to wake workers on
+-- Returns its position, from 1.
+local function enqueue_job(job)
+  -- Start-time fair queueing (Goyal, Vin, Cheng 1996): a job starts when its user's previous one ends in virtual time,
+  -- but not before the virtual time now, so that nobody saves up turns by staying away.
+  local virtual = tonumber(redis.call('HGET', job.pace, 'virtual') or '0')
+  local start = math.max(virtual, tonumber(redis.call('ZSCORE', job.fair, job.user) or '0'))
+  redis.call('ZADD', job.fair, string.format('%.6f', start + tonumber(job.cost)), job.user)
+  redis.call('ZADD', job.waiting, string.format('%.6f', start), job.id)
+
+  redis.call('HSET', job.hash, 'status', 'queued', 'model', job.model, 'user', job.user, 'kind', job.kind,
+    'is_durable', job.is_durable, 'channel', job.channel, 'request_id', job.request_id,
+    'admitted_ms', string.format('%.0f', job.admitted_ms), 'epoch', '0', 'failures', '0',
+    'queue_timeout_ms', job.queue_timeout_ms, 'timeout_ms', job.timeout_ms, 'retention_ms', job.retention_ms)
+  redis.call('PEXPIRE', job.hash, job.time_to_live_ms)
+  redis.call('SET', job.payload, job.content, 'PX', job.time_to_live_ms)
+  redis.call('ZADD', job.deadlines, string.format('%.0f', job.now + tonumber(job.queue_timeout_ms)), job.id)
+  redis.call('PUBLISH', job.wake, job.id)
+  return redis.call('ZRANK', job.waiting, job.id) + 1
+end
