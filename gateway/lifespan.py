@@ -28,6 +28,7 @@ from gateway.admission.policy import LimitPolicy
 from gateway.admission.rate_limit import RateLimiter
 from gateway.admission.sweeper import Sweeper
 from gateway.chat.cancel import Canceller
+from gateway.chat.list_jobs import JobList
 from gateway.chat.look_up import JobDesk
 from gateway.chat.queue_position import QueuePositions
 from gateway.chat.resume import Resumption
@@ -173,7 +174,8 @@ async def open_state(
                 new_meter=partial(ReplyMeter, metrics, clock),
             ),
             jobs=jobs,
-            canceller=Canceller(queue),
+            job_list=JobList(queue=queue, database=database),
+            canceller=Canceller(queue, database, restorer),
             resumption=resumption,
             links=links,
         )

@@ -8,6 +8,7 @@ from gateway.accounts.sessions import Sessions
 from gateway.admission.policy import LimitPolicy
 from gateway.admission.rate_limit import RateLimiter
 from gateway.chat.cancel import Canceller
+from gateway.chat.list_jobs import JobList
 from gateway.chat.look_up import JobDesk
 from gateway.chat.resume import Resumption
 from gateway.chat.stream_links import StreamLinks
@@ -38,6 +39,7 @@ class GatewayState(Struct, frozen=True):
     catalog: ModelCatalog
     chats: ChatDesk
     jobs: JobDesk
+    job_list: JobList
     canceller: Canceller
     resumption: Resumption
     links: StreamLinks

@@ -81,6 +81,7 @@ class DurableQueue:
             redis_keys.PAYLOAD + job.id,
             redis_keys.DEADLINES,
             redis_keys.RESERVED + job.model,
+            redis_keys.JOBS + job.user_id,
         ]
         arguments = [
             job.id,

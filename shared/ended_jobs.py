@@ -10,6 +10,7 @@ keys are permanent, and as large as what they index. What such a job has answere
 from redis.asyncio import Redis
 
 from shared import redis_keys, scripts
+from shared.job_queue import LISTED_MS
 from shared.jobs import JobEnd, decode_end
 
 LEASE_MS = 12_000  # longer than PostgreSQL may take to answer or to be given up
@@ -39,7 +40,8 @@ class EndedJobs:
             redis_keys.UNSTORED,
             redis_keys.ENDS,
         ]
-        await self._publish(keys, [job_id, end.epoch, end.status.value, end.terminal])
+        arguments = [job_id, end.epoch, end.status.value, end.terminal, redis_keys.JOBS, LISTED_MS]
+        await self._publish(keys, arguments)
 
     async def give_back(self, job_ids: list[str]) -> None:
         """Have ends that could not be stored tried again, by whoever comes first."""

@@ -23,8 +23,8 @@ truth about leases. A job's state is the hash `ds:job:<id>`:
 It expires with its log: long enough to wait, run and be read while the job lives, `retention_ms` after that.
 """
 
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from msgspec import Struct
 from redis.asyncio import Redis
@@ -40,6 +40,8 @@ from shared.verdicts import Place, RateLimit, Verdict, to_verdict
 
 LEASE_MS = 1_500
 WORKER_LEASE_MS = 3_000
+LISTED_MS = 60_000  # after its end a job is listed from Redis for so long; its row is there within seconds
+_STATE = ["status", "user", "model", "channel", "is_durable", "started_ms", "ended_ms"]
 _OPEN_REQUEST_ID = "%s"  # the stop script fills it in from the job
 
 
@@ -163,6 +165,7 @@ class JobQueue:
             redis_keys.JOB,
             redis_keys.READERS,
             job.kind.value,
+            redis_keys.JOBS,
             *(number for limit in limits for number in limit.arguments),
         ]
         return to_verdict(await self._admit(keys, arguments))
@@ -215,7 +218,7 @@ class JobQueue:
             redis_keys.DEADLINES,
             redis_keys.READERS + id_,
         ]
-        arguments = (id_, claim.epoch, status.value, service_ms)
+        arguments = (id_, claim.epoch, status.value, service_ms, redis_keys.JOBS, LISTED_MS)
         return ("EVAL", self._finish, len(keys), *keys, *arguments)
 
     def leave_command(self, claim: Claim, end: JobEnd, *, service_ms: int) -> Command:
@@ -316,6 +319,8 @@ class JobQueue:
             redis_keys.RUNNING,
             redis_keys.control_channel(""),
             redis_keys.ENDS_CHANNEL,
+            redis_keys.JOBS,
+            LISTED_MS,
         ]
         reply = await self._stop(keys, arguments)
         return Stopped(model=reply[0].decode(), status=reply[1].decode()) if reply else None
@@ -351,21 +356,20 @@ class JobQueue:
 
     async def look(self, job_id: str) -> JobState | None:
         """Return how far a job has come; None: there is no such job (any more)."""
-        names = ["status", "user", "model", "channel", "is_durable", "started_ms", "ended_ms"]
-        found = await cast("Awaitable[list[bytes | None]]", self._redis.hmget(redis_keys.JOB + job_id, names))
-        status, user, model, channel, is_durable, started_ms, ended_ms = (
-            field.decode() if field else "" for field in found
-        )
-        if not status:
-            return None
-        return JobState(
-            status=JobStatus(status),
-            user_id=user,
-            model=model,
-            channel=channel,
-            is_durable=bool(is_durable),
-            started_ms=int(started_ms) if started_ms else None,
-            ended_ms=int(ended_ms) if ended_ms else None,
+        (state,) = await self.look_at([job_id])
+        return state
+
+    async def look_at(self, job_ids: Sequence[str]) -> list[JobState | None]:
+        """Return how far jobs have come, as `look` does."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for job_id in job_ids:
+            pipeline.hmget(redis_keys.JOB + job_id, _STATE)
+        return [_to_state(fields) for fields in await pipeline.execute()]
+
+    async def jobs_of(self, user_id: str) -> list[str]:
+        """Return the ids of a user's jobs that wait or run, and of those that ended within LISTED_MS, newest first."""
+        return sorted(
+            (id_.decode() for id_ in await self._redis.zrange(redis_keys.JOBS + user_id, 0, -1)), reverse=True
         )
 
     async def places(self, jobs: Sequence[tuple[str, str]]) -> list[Place | None]:
@@ -383,6 +387,23 @@ class JobQueue:
 
 def _describe(error: JobError, request_id: str) -> bytes:
     return encode_payload(ErrorBody(describe(error, request_id=request_id)))
+
+
+def _to_state(fields: list[bytes | None]) -> JobState | None:
+    status, user, model, channel, is_durable, started_ms, ended_ms = (
+        field.decode() if field else "" for field in fields
+    )
+    if not status:
+        return None
+    return JobState(
+        status=JobStatus(status),
+        user_id=user,
+        model=model,
+        channel=channel,
+        is_durable=bool(is_durable),
+        started_ms=int(started_ms) if started_ms else None,
+        ended_ms=int(ended_ms) if ended_ms else None,
+    )
 
 
 def time_to_live_ms(job: Job, *, queue_timeout_ms: int, retention_ms: int) -> int:

@@ -11,6 +11,7 @@ permanent list at the end, whose size is bounded by what they index. Job ids are
 | ds:fair:<model>         | sorted set | users; score = virtual time at which their last job ends | admit, claim     |
 | ds:pace:<model>         | hash       | `virtual` = V; `service_ms` = smoothed hold of a slot    | claim, finish    |
 | ds:payload:<id>         | string     | the job as the client sent it, msgpack (shared/jobs.py)  | admit            |
+| ds:jobs:<user>          | sorted set | a user's live job ids; score = until when listed, ms     | enqueue, finish  |
 | ds:job:<id>             | hash       | the job's state (shared/job_queue.py)                    | every script     |
 | ds:log:<id>             | stream     | the token log (shared/token_log.py)                      | token log        |
 | ds:deadlines            | sorted set | job ids not yet claimed; score = end of the wait, ms     | admit, claim     |
@@ -34,6 +35,7 @@ FAIR = "ds:fair:"
 PACE = "ds:pace:"
 PAYLOAD = "ds:payload:"
 JOB = "ds:job:"
+JOBS = "ds:jobs:"
 LOG = "ds:log:"
 DEADLINES = "ds:deadlines"
 ATTENDED = "ds:attended"

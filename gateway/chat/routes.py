@@ -16,11 +16,12 @@ from gateway.chat.cancel import Canceller
 from gateway.chat.collect import collect
 from gateway.chat.event_stream import RETRY, RETRY_SOON, to_frames
 from gateway.chat.idempotency import REPLAYED
+from gateway.chat.list_jobs import DEFAULT_LIMIT, LIMIT_PATTERN, STATUS_PATTERN, JobList
 from gateway.chat.look_up import JobDesk
 from gateway.chat.preference import APPLIED, prefers_async
 from gateway.chat.reader_access import RequireReader
 from gateway.chat.resume import Resumption
-from gateway.chat.schemas import ChatJob, ChatRequest, JobAnswer
+from gateway.chat.schemas import ChatJob, ChatRequest, JobAnswer, JobPage
 from gateway.chat.stream_links import StreamLinks
 from gateway.chat.submit import Acceptance, ChatDesk, Submission
 from gateway.dependencies import Injected
@@ -32,6 +33,7 @@ from shared.errors import (
     AnswerExpiredError,
     IdempotencyMismatchError,
     InvalidEventIdError,
+    InvalidRequestError,
     JobError,
     ModelNotFoundError,
     NotFoundError,
@@ -191,6 +193,23 @@ async def resume_stream(
 
 
 @get(
+    "/",
+    summary="List the caller's jobs",
+    operation=Operation(
+        errors=[InvalidRequestError, StoreUnavailableError],
+        parameters=[
+            Parameter("status", "query", "Only jobs of this status.", pattern=STATUS_PATTERN),
+            Parameter("limit", "query", f"How many; {DEFAULT_LIMIT} unless told.", pattern=LIMIT_PATTERN),
+            Parameter("cursor", "query", "The `next_cursor` of the page before."),
+        ],
+    ),
+)
+async def list_chats(request: AuthenticatedRequest, job_list: Injected[JobList]) -> JobPage:
+    """Return the caller's jobs, newest first, those that wait and run included."""
+    return await job_list.page(request.query_params, user_id=request.user.user_id)
+
+
+@get(
     "/{job_id:str}",
     summary="Show a job",
     operation=Operation(errors=[NotFoundError, AnswerExpiredError, StoreUnavailableError]),
@@ -230,7 +249,7 @@ async def cancel_chat(
 
 chat_routes = Router(
     "/v1/chat",
-    route_handlers=[create_chat, stream_chat, show_chat, cancel_chat],
+    route_handlers=[create_chat, stream_chat, list_chats, show_chat, cancel_chat],
     middleware=[RequirePrincipal],
     tags=["chat"],
 )

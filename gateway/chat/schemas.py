@@ -115,6 +115,25 @@ class ChatJob(Struct, frozen=True, kw_only=True):
     stream_url: str
 
 
+class JobSummary(Struct, frozen=True, kw_only=True):
+    """How a job stands, in a list."""
+
+    id: str
+    status: JobStatus
+    model: str
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    is_durable: bool
+
+
+class JobPage(Struct, frozen=True):
+    """Some of the caller's jobs, newest first."""
+
+    data: list[JobSummary]
+    next_cursor: str | None  # for the page after this one; null: there is none
+
+
 class JobAnswer(Struct, frozen=True):
     """What is told of a job outside of its stream."""
 

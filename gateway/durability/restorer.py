@@ -6,13 +6,14 @@ next heartbeat, with what it has answered so far; so what is missing is looked f
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from shared import redis_keys
 from shared.database import accepted_jobs
+from shared.database.accepted_jobs import AcceptedJob
 from shared.database.engine import Database
 from shared.durable_queue import DurableQueue
 from shared.errors import StoreUnavailableError
@@ -68,7 +69,7 @@ class Restorer:
             if not missing:
                 return 0
             await asyncio.sleep(workers_first_s)
-            return await self._enqueue(await self._not_in_redis(missing))
+            return await self._enqueue_by_id(await self._not_in_redis(missing))
 
     async def _missing(self) -> list[str]:
         missing: list[str] = []
@@ -90,16 +91,25 @@ class Restorer:
             pipeline.exists(redis_keys.JOB + job_id)
         return [id_ for id_, is_there in zip(job_ids, await pipeline.execute(), strict=True) if not is_there]
 
-    async def _enqueue(self, job_ids: Sequence[str]) -> int:
+    async def enqueue(self, jobs: Iterable[AcceptedJob]) -> int:
+        """Put jobs into the queue that are not in Redis, and return how many that were.
+
+        Raises:
+            RedisError: Redis is out of reach.
+
+        """
+        places = [
+            await self._queue.enqueue(accepted.job, channel=self._channel, queue_timeout_ms=accepted.queue_timeout_ms)
+            for accepted in jobs
+        ]
+        return sum(place is not None for place in places)
+
+    async def _enqueue_by_id(self, job_ids: Sequence[str]) -> int:
         restored = 0
         for first in range(0, len(job_ids), JOBS_AT_ONCE):
             async with self._database.transaction() as connection:
                 found = await accepted_jobs.find(connection, job_ids[first : first + JOBS_AT_ONCE])
-            for accepted in found:  # those that are not found have ended meanwhile
-                place = await self._queue.enqueue(
-                    accepted.job, channel=self._channel, queue_timeout_ms=accepted.queue_timeout_ms
-                )
-                restored += place is not None
+            restored += await self.enqueue(found)  # those that are not found have ended meanwhile
         if restored:
             _log.warning("jobs_restored", extra={"jobs": restored})
         return restored

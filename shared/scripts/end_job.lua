@@ -21,11 +21,11 @@ end
 
 -- Ends a job with an error, unless its log has its end already, and takes it off every list. Takes a table:
 --   id, epoch, channel                      of the job
---   hash, log, payload, readers             its keys
+--   hash, log, payload, readers, listed     its keys, and its user's list of live jobs
 --   lists                                   the sorted sets that it may be in
 --   status                                  what it ends as
 --   event                                   kind and payload
---   retention_ms                            how long state and log stay
+--   retention_ms, listed_ms                 how long state and log stay, and it stands in that list
 --   now                                     ms
 -- Returns the status that it has ended with, in which epoch, and its last event.
 local function end_job(job)
@@ -43,6 +43,7 @@ local function end_job(job)
   end
   redis.call('UNLINK', job.payload, job.readers)
   redis.call('HSET', job.hash, 'status', status, 'epoch', epoch, 'ended_ms', string.format('%.0f', job.now))
+  redis.call('ZADD', job.listed, 'XX', string.format('%.0f', job.now + tonumber(job.listed_ms)), job.id)
   redis.call('PEXPIRE', job.hash, job.retention_ms)
   redis.call('PEXPIRE', job.log, job.retention_ms)
   return status, epoch, event

@@ -1,5 +1,5 @@
 -- Enqueues a job that is stored, unless it is or was in the queue already. Runs after enqueue_job.lua.
--- KEYS 1 waiting, 2 fair, 3 pace, 4 job, 5 payload, 6 deadlines, 7 reserved
+-- KEYS 1 waiting, 2 fair, 3 pace, 4 job, 5 payload, 6 deadlines, 7 reserved, 8 the user's jobs
 -- ARGV 1 job id, 2 user id, 3 model, 4 cost, 5 queue timeout ms, 6 run timeout ms, 7 time to live ms, 8 channel,
 --      9 payload, 10 wake channel, 11 request id, 12 retention ms, 13 kind, 14 since when it waits, ms,
 --      15 idempotency key (empty: none)
@@ -8,7 +8,7 @@ redis.call('ZREM', KEYS[7], ARGV[1])
 if redis.call('EXISTS', KEYS[4]) == 1 then return false end
 local time = redis.call('TIME')
 local position = enqueue_job({
-  id = ARGV[1], user = ARGV[2], model = ARGV[3], kind = ARGV[13], request_id = ARGV[11], channel = ARGV[8],
+  id = ARGV[1], user = ARGV[2], listed = KEYS[8], model = ARGV[3], kind = ARGV[13], request_id = ARGV[11], channel = ARGV[8],
   is_durable = '1', waiting = KEYS[1], fair = KEYS[2], pace = KEYS[3], deadlines = KEYS[6], hash = KEYS[4],
   payload = KEYS[5], content = ARGV[9], cost = ARGV[4], admitted_ms = ARGV[14],
   now = time[1] * 1000 + math.floor(time[2] / 1000), queue_timeout_ms = ARGV[5], timeout_ms = ARGV[6],

@@ -4,7 +4,7 @@
 --   id, user, model, kind, request_id, channel   of the job
 --   is_durable                                   '1' or ''
 --   waiting, fair, pace, deadlines               lists of its model and of all
---   hash, payload                                its keys
+--   hash, payload, listed                        its keys, and its user's list of live jobs
 --   content                                      of the payload
 --   cost                                         of its user's turns
 --   admitted_ms, now                             ms
@@ -27,6 +27,9 @@ local function enqueue_job(job)
   redis.call('PEXPIRE', job.hash, job.time_to_live_ms)
   redis.call('SET', job.payload, job.content, 'PX', job.time_to_live_ms)
   redis.call('ZADD', job.deadlines, string.format('%.0f', job.now + tonumber(job.queue_timeout_ms)), job.id)
+  redis.call('ZREMRANGEBYSCORE', job.listed, '-inf', job.now)
+  redis.call('ZADD', job.listed, string.format('%.0f', job.now + tonumber(job.time_to_live_ms)), job.id)
+  redis.call('PEXPIRE', job.listed, job.time_to_live_ms)
   redis.call('PUBLISH', job.wake, job.id)
   return redis.call('ZRANK', job.waiting, job.id) + 1
 end

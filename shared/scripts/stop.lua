@@ -3,7 +3,8 @@
 -- KEYS 1 job, 2 log, 3 payload, 4 deadlines, 5 attended, 6 readers, 7 unstored, 8 ends
 -- ARGV 1 id, 2 user id (empty: whoever's), 3 code, 4 status it ends with, 5 terminal event (kind + payload, with the
 --      request id left open as %s), 6 '1': only if nobody reads it, 7 waiting prefix, 8 delayed prefix,
---      9 running prefix, 10 control channel prefix, 11 channel that wakes gateways
+--      9 running prefix, 10 control channel prefix, 11 channel that wakes gateways, 12 prefix of users' lists,
+--      13 ms for which it is listed there
 -- Returns nothing when there is no such job, or it is another user's; otherwise its model, and 'stopping', or the
 --      status it has ended with, now or before, or that of a job that is read after all
 local RETRY_MS = 2000  -- a worker that dies before it obeys must not leave the job for ever
@@ -48,7 +49,8 @@ if is_durable then
 else
   ended_as, epoch, event = end_job({
     id = id, epoch = epoch, channel = state[5], hash = KEYS[1], log = KEYS[2], payload = KEYS[3], readers = KEYS[6],
-    lists = {KEYS[5], waiting, delayed, running}, status = ended_as, event = event, retention_ms = state[8], now = now,
+    listed = ARGV[12] .. state[2], listed_ms = ARGV[13], lists = {KEYS[5], waiting, delayed, running},
+    status = ended_as, event = event, retention_ms = state[8], now = now,
   })
 end
 local admitted_ms = tonumber(state[13])

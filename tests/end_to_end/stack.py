@@ -15,14 +15,16 @@ from typing import Self, TypeVar
 import httpx
 import msgspec
 from redis.asyncio import Redis
-from sqlalchemy import RowMapping, func, select, update
+from sqlalchemy import RowMapping, func, select, text, update
 
 from shared.database.engine import Database
 from shared.database.engine import connect as connect_database
 from shared.database.tables import jobs, users
 from shared.redis_client import connect
-from shared.redis_keys import ATTENDED, DEADLINES, DELAYED, READERS, RUNNING, UNSTORED, WAITING
+from shared.redis_keys import ATTENDED, DEADLINES, DELAYED, READERS, RUNNING, UNSTORED, WAITING, WORKERS
+from shared.redis_keys import MODELS as REDIS_MODELS
 from tests.end_to_end.client import CANARY, HANG_S, Account, Client
+from tests.faults.proxy import FaultProxy
 from tests.key_leaks import immortal_keys
 from tests.ollama_double import Answer, Generation, OllamaDouble
 from tests.processes import ProcessStarter, ServerProcess
@@ -179,6 +181,21 @@ class Stack:
 
             await wait_until(listed, description=f"the models are {wanted}")
 
+    async def empty_redis(self) -> None:
+        """Lose everything that Redis has, and wait until the workers have announced themselves again."""
+        await self.redis.flushall()
+
+        async def announced() -> bool:
+            return await self.redis.exists(REDIS_MODELS, WORKERS) == 2
+
+        await wait_until(announced, description="the worker has announced itself")
+        for gateway in self.gateways:
+            await self.until_served(gateway=gateway)
+
+    async def add_proxy(self) -> FaultProxy:
+        """Return a way to Redis that the test can break."""
+        return await self._test.enter_async_context(FaultProxy(self._redis_url))
+
     async def until_left(self, job_id: str, *, readers: int) -> None:
         """Wait until only so many gateways have readers of a job."""
 
@@ -204,6 +221,18 @@ class Stack:
         row = await wait_until(recorded, description=f"job {job_id} has its row")
         assert row is not None
         return row
+
+    async def execute(self, statement: str) -> None:
+        """Run a statement in the stack's database."""
+        async with self._database.transaction() as connection:
+            await connection.execute(text(statement))
+
+    @asynccontextmanager
+    async def unable_to_accept(self) -> AsyncGenerator[None]:
+        """Let no durable job be committed inside the block: whoever wants to waits for its end."""
+        async with self._database.transaction() as connection:
+            await connection.execute(text("LOCK TABLE accepted_jobs IN EXCLUSIVE MODE"))
+            yield
 
     def log_lines(self) -> list[str]:
         """Return what all gateways and workers have logged since the stack began."""

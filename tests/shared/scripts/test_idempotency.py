@@ -44,10 +44,10 @@ class TestTheSameRequestAgain:
         await finish(redis, queue, claim)
 
         assert isinstance(await try_to_admit(queue, make_job(), idempotency=known_by()), Attached)
-        kept_ms = await redis.pttl(known_by().key)
+        stays_ms = [await redis.pttl(key) for key in (redis_keys.JOB + job.id, redis_keys.LOG + job.id)]
+        kept_ms = await redis.pttl(known_by().key)  # read last: time passes
         assert RETENTION_MS < kept_ms <= KEPT_MS
-        for key in (redis_keys.JOB + job.id, redis_keys.LOG + job.id):
-            assert await redis.pttl(key) >= kept_ms
+        assert min(stays_ms) >= kept_ms
 
     async def test_is_attached_also_when_the_queue_is_full(self, queue: JobQueue) -> None:
         await admit(queue, idempotency=known_by(), max_depth=1)

@@ -75,8 +75,8 @@ class TestAJobThatWaits:
 
         assert await queue.claim("worker", {MODEL: 1}, limit=1) == []
         left = {key.decode() for key in await redis.keys()}
-        to_be_stored = {redis_keys.UNSTORED, redis_keys.ENDS}
-        assert left == {redis_keys.JOB + job.id, redis_keys.LOG + job.id, redis_keys.FAIR + MODEL} | to_be_stored
+        shown = {redis_keys.JOB + job.id, redis_keys.LOG + job.id, redis_keys.JOBS + job.user_id}
+        assert left == {*shown, redis_keys.FAIR + MODEL, redis_keys.UNSTORED, redis_keys.ENDS}
         assert 0 < await redis.pttl(redis_keys.JOB + job.id) <= RETENTION_MS
         assert 0 < await redis.pttl(redis_keys.LOG + job.id) <= RETENTION_MS
 

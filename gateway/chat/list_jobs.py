@@ -1,0 +1,145 @@
+"""Lists a user's jobs, newest first: those that wait or run from Redis, the others from PostgreSQL."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+from redis.exceptions import RedisError
+
+from gateway.admission.rate_limit import RETRY_WITHOUT_REDIS_S
+from gateway.chat.schemas import JobPage, JobSummary
+from shared.database import accepted_jobs, jobs
+from shared.database.engine import Database
+from shared.database.jobs import FinishedJob, created
+from shared.errors import InvalidRequestError, StoreUnavailableError
+from shared.ids import created_ms, is_id
+from shared.job_queue import JobQueue, JobState
+from shared.jobs import TERMINAL, JobStatus
+
+DEFAULT_LIMIT = 20
+MOST = 100
+LIMIT_PATTERN = "^([1-9][0-9]?|100)$"
+STATUS_PATTERN = f"^({'|'.join(JobStatus)})$"
+
+_AT_ONCE = 100  # looked at in Redis
+_END_OF_TIME_MS = 253_402_300_799_999  # what a datetime can hold
+
+
+class JobList:
+    """Lists jobs for their owners."""
+
+    def __init__(self, *, queue: JobQueue, database: Database) -> None:
+        self._queue = queue
+        self._database = database
+
+    async def page(self, query: Mapping[str, str], *, user_id: str) -> JobPage:
+        """Return a page of a user's jobs, as `status`, `limit` and `cursor` in a query ask for.
+
+        Raises:
+            InvalidRequestError: One of them has no such value.
+            StoreUnavailableError: Redis or PostgreSQL is out of reach.
+
+        """
+        status, limit, before = _status(query), _limit(query), _cursor(query)
+        try:
+            found = await self._in_redis(user_id, before=before, status=status, limit=limit + 1)
+            if status in (None, JobStatus.QUEUED):
+                found |= await self._missing_in_redis(user_id, before=before, limit=limit + 1)
+        except RedisError as error:
+            raise StoreUnavailableError(
+                "Jobs are out of reach just now.", retry_after_s=RETRY_WITHOUT_REDIS_S
+            ) from error
+        if status is None or status in TERMINAL:  # after Redis, so that what ends meanwhile is in one of the two
+            async with self._database.transaction() as connection:
+                ended = await jobs.list_of_user(connection, user_id, before=before, status=status, limit=limit + 1)
+            found |= {row.id: _of_row(row) for row in ended}
+        newest = sorted(found.values(), key=lambda job: job.id, reverse=True)[: limit + 1]
+        return JobPage(data=newest[:limit], next_cursor=newest[limit - 1].id if len(newest) > limit else None)
+
+    async def _in_redis(
+        self, user_id: str, *, before: str | None, status: JobStatus | None, limit: int
+    ) -> dict[str, JobSummary]:
+        ids = [id_ for id_ in await self._queue.jobs_of(user_id) if before is None or id_ < before]
+        found: dict[str, JobSummary] = {}
+        while ids and len(found) < limit:
+            some, ids = ids[:_AT_ONCE], ids[_AT_ONCE:]
+            for id_, state in zip(some, await self._queue.look_at(some), strict=True):
+                if state is not None and status in (None, state.status):
+                    found[id_] = _of_state(id_, state)
+        return found
+
+    async def _missing_in_redis(self, user_id: str, *, before: str | None, limit: int) -> dict[str, JobSummary]:
+        """Return accepted jobs that are about to be in the queue (again)."""
+        missing: dict[str, JobSummary] = {}
+        while len(missing) < limit:
+            async with self._database.transaction() as connection:
+                accepted = await accepted_jobs.list_of_user(connection, user_id, before=before, limit=_AT_ONCE)
+            if not accepted:
+                break
+            before = accepted[-1].id
+            states = await self._queue.look_at([job.id for job in accepted])
+            missing |= {
+                job.id: JobSummary(
+                    id=job.id,
+                    status=JobStatus.QUEUED,
+                    model=job.model,
+                    created_at=created(job.id),
+                    is_durable=True,
+                )
+                for job, state in zip(accepted, states, strict=True)
+                if state is None
+            }
+        return missing
+
+
+def _of_state(job_id: str, state: JobState) -> JobSummary:
+    return JobSummary(
+        id=job_id,
+        status=state.status,
+        model=state.model,
+        created_at=created(job_id),
+        started_at=_time(state.started_ms),
+        finished_at=_time(state.ended_ms),
+        is_durable=state.is_durable,
+    )
+
+
+def _of_row(row: FinishedJob) -> JobSummary:
+    return JobSummary(
+        id=row.id,
+        status=row.status,
+        model=row.model,
+        created_at=row.created_at,
+        started_at=row.created_at + timedelta(milliseconds=row.queue_ms) if row.attempts else None,
+        finished_at=row.finished_at,
+        is_durable=row.is_durable,
+    )
+
+
+def _time(ms: int | None) -> datetime | None:
+    return None if ms is None else datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def _status(query: Mapping[str, str]) -> JobStatus | None:
+    text = query.get("status")
+    if text is None:
+        return None
+    try:
+        return JobStatus(text)
+    except ValueError:
+        raise InvalidRequestError(f"One of {', '.join(JobStatus)}.", param="status") from None
+
+
+def _limit(query: Mapping[str, str]) -> int:
+    text = query.get("limit", str(DEFAULT_LIMIT))
+    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(MOST)) and 1 <= int(text) <= MOST):
+        raise InvalidRequestError(f"A whole number from 1 to {MOST}.", param="limit")
+    return int(text)
+
+
+def _cursor(query: Mapping[str, str]) -> str | None:
+    text = query.get("cursor")
+    if text is None:
+        return None
+    if not is_id(text) or created_ms(text) > _END_OF_TIME_MS:
+        raise InvalidRequestError("A `next_cursor` of an earlier page.", param="cursor")
+    return text
