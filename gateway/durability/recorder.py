@@ -21,7 +21,7 @@ from shared.jobs import JobEnd
 from shared.token_log import read_after
 
 LOOK_EVERY_S = 1.0  # a safety net: a publication says when there is something
-BATCH = 100
+BATCH = 16  # with their answers, which may be MAX_ANSWER_BYTES each
 
 _log = logging.getLogger(__name__)
 
@@ -66,9 +66,28 @@ class Recorder:
             await self._ended_jobs.give_back(list(ends))
             _log.warning("ends_unstored", extra={"jobs": len(ends), "error": error.message})
             return 0
+        except RedisError:
+            raise
+        except Exception:  # noqa: BLE001  a database not migrated yet, or one end that it refuses
+            return await self._record_singly(ends)
         for job_id, end in ends.items():
             await self._ended_jobs.publish(job_id, end)
         return len(ends)
+
+    async def _record_singly(self, ends: dict[str, JobEnd]) -> int:
+        """Do what `record` does with what can be stored; the others are tried again when their leases have ended."""
+        stored = 0
+        for job_id, end in ends.items():
+            try:
+                await self._store({job_id: end})
+            except RedisError:
+                raise
+            except Exception as error:  # noqa: BLE001
+                _log.warning("end_unstored", extra={"job_id": job_id, "error": str(error)})
+            else:
+                await self._ended_jobs.publish(job_id, end)
+                stored += 1
+        return stored
 
     async def _store(self, ends: dict[str, JobEnd]) -> None:
         """Commit ends with what was answered.

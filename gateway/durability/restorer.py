@@ -9,14 +9,12 @@ import logging
 from collections.abc import Iterable, Sequence
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from shared import redis_keys
 from shared.database import accepted_jobs
 from shared.database.accepted_jobs import AcceptedJob
 from shared.database.engine import Database
 from shared.durable_queue import DurableQueue
-from shared.errors import StoreUnavailableError
 
 LOOK_EVERY_S = 1.0
 YOUNG_S = 1.0  # a job may take so long from its commit to the queue
@@ -51,7 +49,7 @@ class Restorer:
             await asyncio.sleep(LOOK_EVERY_S)
             try:
                 await self.restore()
-            except (RedisError, StoreUnavailableError) as error:
+            except Exception as error:  # noqa: BLE001  Redis or PostgreSQL away, or not migrated yet
                 _log.warning("jobs_unrestored", extra={"error": str(error)})
 
     async def restore(self, *, workers_first_s: float = WORKERS_FIRST_S) -> int:

@@ -5,7 +5,6 @@ import logging
 
 from shared.database import jobs
 from shared.database.engine import Database
-from shared.errors import StoreUnavailableError
 
 LOOK_EVERY_S = 60.0
 BATCH = 200
@@ -19,8 +18,8 @@ async def forget_old_answers(database: Database, *, retention_days: int) -> None
         try:
             while await _forget_some(database, retention_days) == BATCH:
                 pass
-        except StoreUnavailableError as error:
-            _log.warning("answers_unforgotten", extra={"error": error.message})
+        except Exception as error:  # noqa: BLE001  PostgreSQL is away, or not migrated yet
+            _log.warning("answers_unforgotten", extra={"error": str(error)})
         await asyncio.sleep(LOOK_EVERY_S)
 
 

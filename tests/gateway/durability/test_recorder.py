@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from gateway.durability.recorder import Recorder
 from shared import redis_keys
-from shared.database import accepted_jobs, jobs
+from shared.database import accepted_jobs, engine, jobs
 from shared.database.engine import Database
 from shared.database.jobs import FinishedJob
 from shared.database.users import User
@@ -178,3 +178,27 @@ async def test_the_job_of_a_user_who_is_gone_ends_without_a_row(
     assert await row_of(database, job) is None
     *_, last = await log_of(redis, job)
     assert msgspec.json.decode(last.payload, type=Chunk).done
+
+
+async def test_an_end_that_postgresql_refuses_holds_up_no_other(
+    recorder: Recorder, queue: JobQueue, redis: Redis, database: Database, ada: User
+) -> None:
+    refused = await admit(queue, make_job(user=ada.id, model="a model with \x00"))
+    good = await admit(queue, make_job(user=ada.id))
+    for job in (refused, good):
+        await queue.stop(job.id, error=JobCancelledError("Cancelled."), status=JobStatus.CANCELLED)
+
+    assert await recorder.record() == 1
+
+    assert await row_of(database, good) is not None
+    assert await redis.zrange(redis_keys.UNSTORED, 0, -1) == [refused.id.encode()]
+
+
+async def test_a_database_without_the_schema_is_waited_out(queue: JobQueue, redis: Redis, databases: Databases) -> None:
+    job = await admit(queue)
+    await queue.stop(job.id, error=JobCancelledError("Cancelled."), status=JobStatus.CANCELLED)
+    async with databases.fresh() as url:
+        database = engine.connect(url, role="test")
+        assert await Recorder(redis, EndedJobs(redis), database).record() == 0
+        await database.close()
+    assert await redis.zrange(redis_keys.UNSTORED, 0, -1) == [job.id.encode()]

@@ -1,0 +1,110 @@
+"""A durable job is accepted when it is in PostgreSQL, or else there is nothing of it anywhere."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.admission.accept import DurableGate
+from gateway.admission.admit import Admission
+from gateway.admission.rate_limit import Limit
+from gateway.admission.settings import QueueSettings
+from shared.database import accepted_jobs, engine
+from shared.database.engine import Database
+from shared.database.users import User
+from shared.durable_queue import DurableQueue
+from shared.errors import DeeperSensorError, StoreUnavailableError, UnauthenticatedError
+from shared.idempotency import Idempotency
+from shared.ids import new_id
+from shared.job_queue import JobQueue
+from shared.jobs import Job
+from shared.redis_client import connect
+from tests.faults.proxy import FaultProxy
+from tests.jobs import CHANNEL, MODEL, RETENTION_MS, claim_next, make_job
+
+LIMIT = Limit(scope="user", name="ada", per_minute=60, burst=2)
+KEY = Idempotency.of("key", surface="/v1", user_id="ada", request=b"1")
+
+
+@pytest.fixture
+async def nowhere(free_port: int) -> AsyncIterator[Database]:
+    """A database that refuses connections."""
+    database = engine.connect(f"postgresql://ada@127.0.0.1:{free_port}/ada", role="test")
+    yield database
+    await database.close()
+
+
+def gate(redis: Redis, database: Database) -> DurableGate:
+    queue = DurableQueue(redis, stream_retention_ms=RETENTION_MS, answer_retention_ms=RETENTION_MS)
+    return DurableGate(queue, database, QueueSettings())
+
+
+async def accept(gate: DurableGate, job: Job) -> Admission:
+    return await gate.accept(job, limits=(LIMIT,), channel=CHANNEL, slots=1, queue_timeout_ms=60_000, idempotency=KEY)
+
+
+async def is_stored(database: Database, job: Job) -> bool:
+    async with database.transaction() as connection:
+        return bool(await accepted_jobs.find(connection, [job.id]))
+
+
+async def test_it_is_stored_and_enqueued(redis: Redis, queue: JobQueue, database: Database, ada: User) -> None:
+    job = make_job(user=ada.id, is_durable=True)
+    admission = await accept(gate(redis, database), job)
+    assert (admission.job_id, admission.place and admission.place.position) == (job.id, 1)
+    assert [state.remaining for state in admission.limits] == [1]
+    assert await is_stored(database, job)
+    assert (await claim_next(queue)).job == job
+
+
+async def test_nothing_is_left_of_it_when_postgresql_is_away(redis: Redis, queue: JobQueue, nowhere: Database) -> None:
+    del queue
+    with pytest.raises(StoreUnavailableError):
+        await accept(gate(redis, nowhere), make_job(is_durable=True))
+    assert await redis.keys() == []
+
+
+async def test_nothing_is_left_of_it_when_its_user_is_gone(redis: Redis, queue: JobQueue, database: Database) -> None:
+    del queue
+    with pytest.raises(UnauthenticatedError):
+        await accept(gate(redis, database), make_job(user=new_id(), is_durable=True))
+    assert await redis.keys() == []
+
+
+async def test_nothing_is_stored_when_it_is_refused(
+    redis: Redis, queue: JobQueue, database: Database, ada: User
+) -> None:
+    del queue
+    gate_ = gate(redis, database)
+    job = make_job(user=ada.id, is_durable=True)
+    for _ in range(2):
+        await gate_.accept(
+            make_job(user=ada.id), limits=(LIMIT,), channel=CHANNEL, slots=1, queue_timeout_ms=1, idempotency=None
+        )
+    with pytest.raises(DeeperSensorError, match="Too many requests"):
+        await accept(gate_, job)
+    assert not await is_stored(database, job)
+
+
+async def test_it_stays_accepted_when_redis_goes_before_it_is_enqueued(
+    redis_url: str, queue: JobQueue, database: Database, ada: User
+) -> None:
+    job = make_job(user=ada.id, is_durable=True)
+    async with FaultProxy(redis_url) as proxy, connect(proxy.url, role="test") as through_proxy:
+        proxy.hold_replies()
+        accepting = asyncio.create_task(accept(gate(through_proxy, database), job))
+        await proxy.until_held()  # the reservation is made
+        async with database.transaction() as connection:
+            await connection.exec_driver_sql("LOCK TABLE accepted_jobs IN EXCLUSIVE MODE")
+            proxy.mend()
+            async with database.transaction() as watching:
+                while not (
+                    await watching.exec_driver_sql("SELECT 1 FROM pg_locks WHERE NOT granted LIMIT 1")
+                ).one_or_none():
+                    pass
+            proxy.cut()
+        admission = await accepting
+    assert admission.job_id == job.id
+    assert await is_stored(database, job)
+    assert await queue.claim("worker", {MODEL: 1}, limit=1) == []
