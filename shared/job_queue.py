@@ -23,8 +23,8 @@ truth about leases. A job's state is the hash `ds:job:<id>`:
 It expires with its log: long enough to wait, run and be read while the job lives, `retention_ms` after that.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from typing import Any, cast
 
 from msgspec import Struct
 from redis.asyncio import Redis
