@@ -7,7 +7,7 @@ made anew) reads the log instead, and is live again when it has caught up.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 
 from redis.asyncio import Redis
@@ -24,6 +24,7 @@ SILENT_AFTER_S = 1.0
 RETRY_READ_S = 0.2
 ENTRIES_AT_ONCE = 64  # of a log; an entry is what one tick brought, 1 MiB at most, mostly some tokens
 HEARTBEAT_EVERY_S = 8.0  # a client is promised a byte every 10 s, and the watch looks once a second
+RESUBMIT_AFTER_S = 2.0  # by then a worker that has the job in hand has put it back
 LOST_AFTER_S = 5.0  # a job that is admitted just now, or a Redis that is loading its data, is not lost
 HEARTBEAT = Event(0, EventKind.HEARTBEAT.value, b"")
 
@@ -41,7 +42,15 @@ class Reader:
     """One reader's place in one job's log."""
 
     def __init__(
-        self, redis: Redis, job_id: str, model: str, observe: Observer, *, grace_ms: int = 0, seq: int = 0
+        self,
+        redis: Redis,
+        job_id: str,
+        model: str,
+        observe: Observer,
+        *,
+        grace_ms: int = 0,
+        seq: int = 0,
+        lost_after_s: float = LOST_AFTER_S,
     ) -> None:
         self.job_id = job_id
         self.model = model
@@ -56,11 +65,14 @@ class Reader:
         self._now_s = asyncio.get_running_loop().time  # looked up once: on Python 3.11 that is a system call
         self.heard_at_s = self._now_s()  # when the last event was received
         self._shown_at_s = self.heard_at_s  # when the reader was last shown anything
-        self.missing_since_s: float | None = None  # since when the job is not in Redis; None: it is, or was last seen
+        self.missing_since_s: float | None = None  # since when Redis lacks what comes next; None: nothing is missed
+        self.resubmit: Callable[[], Awaitable[None]] | None = None  # enqueues the job again; None: others have to
         self._request_id = current_request_id.get()
         self._redis = redis
         self._observe = observe
+        self._lost_after_s = lost_after_s
         self._newest_epoch = 0  # what an older one publishes is stale
+        self._is_abreast = seq == 0  # whether the events up to `seq` have been seen here
         self._read_epoch = 0  # with `_read_seq`, the place in the log: the id of the last entry received
         self._read_seq = 0
         self._buffer: list[Event] = []
@@ -87,6 +99,8 @@ class Reader:
             return
         self._newest_epoch = batch.epoch
         if self._behind or batch.last_seq <= self.seq:
+            if self._is_contradicted_by(batch):
+                self.fall_behind()  # the log is to tell
             return
         if batch.first_seq > self.seq + 1 or self._buffered_bytes > BUFFER_LIMIT_BYTES:
             self.fall_behind()
@@ -107,7 +121,8 @@ class Reader:
         self._wakeup.set()
 
     def lose(self) -> None:
-        """End the reader with an error that is in no log: the job is gone from Redis."""
+        """End the reader with an error that is in no log: what comes next is gone from Redis."""
+        _log.warning("job_lost", extra={"job_id": self.job_id})
         error = JobLostError("The job was lost.")
         payload = encode_payload(ErrorBody(describe(error, request_id=self._request_id)))
         self._buffer.append(Event(0, EventKind.ERROR.value, payload))
@@ -124,6 +139,22 @@ class Reader:
         if self.may_part:
             self.has_parted = True
             self._wakeup.set()
+
+    def knows(self, epoch: int, last_seq: int) -> bool:
+        """Tell whether a log that ends so has nothing new."""
+        return last_seq <= self.seq and epoch <= self._read_epoch
+
+    def missing_for_s(self) -> float:
+        """Note that Redis lacks what comes next, and return for how many seconds that has been so."""
+        now_s = self._now_s()
+        if self.missing_since_s is None:
+            self.missing_since_s = now_s
+        return now_s - self.missing_since_s
+
+    def miss(self) -> None:
+        """Note that Redis lacks what comes next; when that has been so for too long, it is lost."""
+        if self.missing_for_s() >= self._lost_after_s:
+            self.lose()
 
     async def events(self) -> AsyncGenerator[list[Event]]:
         """Yield what has arrived, in order, without gap or repetition; ends after the terminal event, or by `part`.
@@ -161,12 +192,34 @@ class Reader:
             meanwhile, self._meanwhile = self._meanwhile, None
         for batch in batches:
             self._newest_epoch = max(self._newest_epoch, batch.epoch)
+            if self._is_contradicted_by(batch):
+                self.lose()
+                return
+            if batch.first_seq > self.seq + 1:
+                await self._wait_at_gap()
+                return
             self._receive(batch)
+            self._is_abreast |= batch.last_seq == self.seq
+        self.missing_since_s = None
         if len(batches) == ENTRIES_AT_ONCE:
             self.fall_behind()  # there may be more, also of what came meanwhile
             return
         for batch in meanwhile:
             self.offer(batch)
+
+    def _is_contradicted_by(self, batch: Batch) -> bool:
+        """Tell whether a new owner goes on before what was read: Redis lost that, and the last owner is lost too.
+
+        What the new one says under the same numbers is something else.
+        """
+        has_text = self.seq > 1  # the first event only says that a worker has begun
+        return has_text and self._is_abreast and batch.epoch > self._read_epoch and batch.first_seq <= self.seq
+
+    async def _wait_at_gap(self) -> None:
+        """Wait a little for the owner to put back what Redis has lost; perhaps it cannot."""
+        self._behind = True
+        self.miss()
+        await asyncio.sleep(RETRY_READ_S)
 
     def _receive(self, batch: Batch) -> None:
         self.heard_at_s = self._shown_at_s = self._now_s()
@@ -184,7 +237,8 @@ class Relay:
         redis: Where the logs are.
         silent_after_s: A reader that hears nothing for so long has its log looked into.
         heartbeat_every_s: A reader that is shown nothing for so long is shown a heartbeat.
-        lost_after_s: A reader whose job Redis has not had for so long is told that it is lost.
+        resubmit_after_s: A job of which nothing was read is enqueued again when Redis has not had it for so long.
+        lost_after_s: A reader for whom Redis has not had what comes next for so long is told that it is lost.
 
     """
 
@@ -194,12 +248,14 @@ class Relay:
         *,
         silent_after_s: float = SILENT_AFTER_S,
         heartbeat_every_s: float = HEARTBEAT_EVERY_S,
+        resubmit_after_s: float = RESUBMIT_AFTER_S,
         lost_after_s: float = LOST_AFTER_S,
     ) -> None:
         self.channel = redis_keys.gateway_channel(ids.new_id())  # where workers publish for this process
         self._redis = redis
         self._silent_after_s = silent_after_s
         self._heartbeat_every_s = heartbeat_every_s
+        self._resubmit_after_s = resubmit_after_s
         self._lost_after_s = lost_after_s
         self._readers: dict[str, set[Reader]] = {}
 
@@ -217,7 +273,9 @@ class Relay:
             seq: Of the last event that the reader has; what comes after it is read once `fall_behind` says so.
 
         """
-        reader = Reader(self._redis, job_id, model, observe, grace_ms=grace_ms, seq=seq)
+        reader = Reader(
+            self._redis, job_id, model, observe, grace_ms=grace_ms, seq=seq, lost_after_s=self._lost_after_s
+        )
         readers = self._readers.setdefault(job_id, set())
         readers.add(reader)
         try:
@@ -274,20 +332,18 @@ class Relay:
                     reader.notify(HEARTBEAT)
 
     async def _look_after(self, silent: list[Reader]) -> None:
-        """Have those read their logs that missed something, and give those up whose job Redis has lost."""
+        """Have those read their logs that missed something; resubmit what Redis has lost, or give it up."""
         job_ids = [reader.job_id for reader in silent]
         tails, kept = await read_tails(self._redis, job_ids), await _are_kept(self._redis, job_ids)
-        now_s = asyncio.get_running_loop().time()
-        for reader, (_, last_seq), is_kept in zip(silent, tails, kept, strict=True):
-            if last_seq > reader.seq:
+        for reader, (epoch, last_seq), is_kept in zip(silent, tails, kept, strict=True):
+            if not reader.knows(epoch, last_seq):
                 reader.fall_behind()
             elif is_kept:
                 reader.missing_since_s = None
-            elif reader.missing_since_s is None:
-                reader.missing_since_s = now_s
-            elif now_s - reader.missing_since_s >= self._lost_after_s:
-                _log.warning("job_lost", extra={"job_id": reader.job_id})
-                reader.lose()
+            elif reader.resubmit is None or reader.seq:
+                reader.miss()
+            elif reader.missing_for_s() >= self._resubmit_after_s:
+                await reader.resubmit()
 
 
 async def _are_kept(redis: Redis, job_ids: Sequence[str]) -> list[bool]:

@@ -9,6 +9,7 @@ truth about leases. A job's state is the hash `ds:job:<id>`:
     is_durable        `1`: PostgreSQL has it, and has its end before that is told (shared/durable_queue.py)
     admitted_ms       Redis time; also ended_ms
     queue_timeout_ms, timeout_ms
+    grace_ms          how long it goes on without readers; -1: whoever reads it
     epoch             the fence: rises with every claim, never falls, not even when Redis has lost everything
     started_ms        Redis time of the first claim; `timeout_ms` runs from then, over all attempts
     failures          attempts that failed; a deploy spends none
@@ -19,6 +20,7 @@ truth about leases. A job's state is the hash `ds:job:<id>`:
     stop              code with which the owner is to end it; absent: go on
     retention_ms      how long it stays when the job has ended
     idempotency_key   the Redis key that stands for the job (shared/idempotency.py); absent: none does
+    fingerprint       of the request, with that key
 
 It expires with its log: long enough to wait, run and be read while the job lives, `retention_ms` after that.
 """
@@ -55,7 +57,16 @@ class Claim(Struct, frozen=True):
     last_event: bytes  # of the log: kind and payload of a terminal one, of others the kind; empty: there is none
     queue_ms: int  # from admission to the first claim
     channel: str  # where the relaying gateway listens
+    entries: int  # of the log
+    state: dict[bytes, bytes]  # the job's hash as of the claim, for a Redis that has lost it
     ran_ms: int = 0  # from the first claim to this one; 0: this is the first
+
+
+class Heartbeat(Struct, frozen=True):
+    """What a worker hears at its heartbeat."""
+
+    was_forgotten: bool  # whether the worker was not among the living; then nobody knows what it offers
+    answers: list[str]  # per job in hand
 
 
 class JobState(Struct, frozen=True):
@@ -112,6 +123,7 @@ class JobQueue:
         grace_ms: int,
         retention_ms: int,
         idempotency: Idempotency | None = None,
+        waited_ms: int | None = None,
     ) -> Verdict:
         """Check the rate limits and the queue's bound, and enqueue the job, in one round trip.
 
@@ -126,6 +138,8 @@ class JobQueue:
             grace_ms: How long it goes on when nobody reads it any more; then it is cancelled.
             retention_ms: How long state and log stay when the job has ended, at least.
             idempotency: What the request is known by; then the job stays for as long as its key does.
+            waited_ms: How long ago the job was admitted, if Redis seems to have lost it since; what is there after all
+                stays as it is, and the request is attached to it. None: it is new.
 
         """
         id_, model = job.id, job.model
@@ -166,6 +180,7 @@ class JobQueue:
             redis_keys.READERS,
             job.kind.value,
             redis_keys.JOBS,
+            "" if waited_ms is None else waited_ms,
             *(number for limit in limits for number in limit.arguments),
         ]
         return to_verdict(await self._admit(keys, arguments))
@@ -184,26 +199,40 @@ class JobQueue:
         arguments = [worker_id, self._lease_ms, limit, redis_keys.JOB, redis_keys.PAYLOAD, redis_keys.LOG]
         return [_to_claim(row) for row in await self._claim(keys, [*arguments, *free_slots.values()])]
 
-    async def heartbeat(self, worker_id: str, held: Iterable[Claim]) -> list[str]:
+    async def heartbeat(self, worker_id: str, held: Iterable[tuple[Claim, int]]) -> Heartbeat:
         """Renew the leases of the jobs in hand, and the worker's own place among the living.
 
+        Args:
+            worker_id: Whose leases.
+            held: The jobs, each with how many entries its log is known to have.
+
         Returns:
-            Per job: `held`, `taken` (another owner), `missing` (Redis lost it) or `stop:<code>` (end it).
+            For each job `held`, `taken` (another owner), `missing` (Redis lost it, or a part of it) or `stop:<code>`
+            (end it).
 
         """
-        arguments: list[Any] = [worker_id, self._lease_ms, WORKER_LEASE_MS, redis_keys.JOB, redis_keys.RUNNING]
-        for claim in held:
-            arguments += [claim.job.id, claim.epoch, claim.job.model]
-        return [answer.decode() for answer in await self._heartbeat([redis_keys.WORKERS], arguments)]
+        arguments: list[Any] = [
+            worker_id,
+            self._lease_ms,
+            WORKER_LEASE_MS,
+            redis_keys.JOB,
+            redis_keys.RUNNING,
+            redis_keys.LOG,
+        ]
+        for claim, entries in held:
+            arguments += [claim.job.id, claim.epoch, claim.job.model, entries]
+        was_forgotten, *answers = await self._heartbeat([redis_keys.WORKERS], arguments)
+        return Heartbeat(was_forgotten=bool(was_forgotten), answers=[answer.decode() for answer in answers])
 
-    def finish_command(self, claim: Claim, status: JobStatus, *, service_ms: int) -> Command:
+    def finish_command(self, claim: Claim, status: JobStatus, *, entries: int, service_ms: int) -> Command:
         """Return the command that ends a job, for the token log to run after the job's terminal event.
 
-        It answers 1, or 0 when the job has another owner; then nothing is changed.
+        It answers 1, or 0 when the job has another owner or Redis has lost some of it; then nothing is changed.
 
         Args:
             claim: The job in hand.
             status: How it ended.
+            entries: How many its whole log has, at least.
             service_ms: How long it held its slot; 0: not a measure for others.
 
         """
@@ -218,17 +247,18 @@ class JobQueue:
             redis_keys.DEADLINES,
             redis_keys.READERS + id_,
         ]
-        arguments = (id_, claim.epoch, status.value, service_ms, redis_keys.JOBS, LISTED_MS)
+        arguments = (id_, claim.epoch, status.value, service_ms, redis_keys.JOBS, LISTED_MS, entries)
         return ("EVAL", self._finish, len(keys), *keys, *arguments)
 
-    def leave_command(self, claim: Claim, end: JobEnd, *, service_ms: int) -> Command:
+    def leave_command(self, claim: Claim, end: JobEnd, *, entries: int, service_ms: int) -> Command:
         """Return the command that gives a durable job away which has ended, for the token log to run after its events.
 
-        It answers 1, or 0 when the job has another owner; then nothing is changed.
+        It answers 1, or 0 when the job has another owner or Redis has lost some of it; then nothing is changed.
 
         Args:
             claim: The job in hand.
             end: How it ended.
+            entries: How many its log has so far, at least.
             service_ms: How long it held its slot; 0: not a measure for others.
 
         """
@@ -240,8 +270,9 @@ class JobQueue:
             redis_keys.DEADLINES,
             redis_keys.UNSTORED,
             redis_keys.ENDS,
+            redis_keys.LOG + id_,
         ]
-        arguments = (id_, claim.epoch, service_ms, encode_end(end), redis_keys.ENDS_CHANNEL)
+        arguments = (id_, claim.epoch, service_ms, encode_end(end), redis_keys.ENDS_CHANNEL, entries)
         return ("EVAL", self._leave, len(keys), *keys, *arguments)
 
     async def requeue(
@@ -412,14 +443,18 @@ def time_to_live_ms(job: Job, *, queue_timeout_ms: int, retention_ms: int) -> in
 
 
 def _to_claim(row: list[Any]) -> Claim:
-    _, epoch, failures, last_seq, last_event, admitted_ms, started_ms, claimed_ms, channel, payload = row
+    payload, last_seq, last_event, entries, claimed_ms, fields = row
+    state = dict(zip(fields[::2], fields[1::2], strict=True))
+    started_ms = int(state[b"started_ms"])
     return Claim(
         job=decode_job(payload),
-        epoch=int(epoch),
-        failures=int(failures),
-        last_seq=int(last_seq),
+        epoch=int(state[b"epoch"]),
+        failures=int(state[b"failures"]),
+        last_seq=last_seq,
         last_event=last_event,
-        queue_ms=int(started_ms) - int(admitted_ms),
-        ran_ms=int(claimed_ms) - int(started_ms),
-        channel=channel.decode(),
+        queue_ms=started_ms - int(state[b"admitted_ms"]),
+        ran_ms=int(claimed_ms) - started_ms,
+        channel=state[b"channel"].decode(),
+        entries=entries,
+        state=state,
     )

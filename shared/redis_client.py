@@ -2,10 +2,16 @@
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from redis.asyncio import Redis
-from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.connection import (
+    AbstractConnection,
+    Connection,
+    DefaultParser,
+    SSLConnection,
+    UnixDomainSocketConnection,
+)
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -45,6 +51,20 @@ class _CancellableSends(AbstractConnection):
             raise
 
 
+class DemotedError(RedisConnectionError):
+    """The server takes no writes any more, because it has become a replica: what the address leads to now may."""
+
+
+class _Parser(DefaultParser):  # pyright: ignore[reportGeneralTypeIssues, reportUntypedBaseClass]  one of several
+    """Reads as redis-py does, and gives up connections to a server that was demoted instead of asking it for ever."""
+
+    EXCEPTION_CLASSES: ClassVar[dict[str, Any]] = {
+        **DefaultParser.EXCEPTION_CLASSES,
+        "READONLY": DemotedError,
+        "MASTERDOWN": DemotedError,
+    }
+
+
 class _Tcp(_CancellableSends, Connection):
     pass
 
@@ -82,6 +102,7 @@ def connect(url: str, *, role: str, read_timeout_s: float | None = COMMAND_TIMEO
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         socket_keepalive=True,
         max_connections=MAX_CONNECTIONS,
+        parser_class=_Parser,
         retry=Retry(NoBackoff(), 0),
     )
     pool: Any = client.connection_pool

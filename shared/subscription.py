@@ -28,6 +28,7 @@ class Subscription:
         redis: A client without a read timeout, for this subscription alone.
         on_message: Called with channel and data for every publication.
         on_subscribed: Called each time a channel's subscription is confirmed: before it, publications were missed.
+        on_lost: Called when the connection has broken, and again each time that it could not be made anew.
 
     """
 
@@ -37,10 +38,12 @@ class Subscription:
         *,
         on_message: Callable[[str, bytes], None],
         on_subscribed: Callable[[str], None] = lambda _channel: None,
+        on_lost: Callable[[], None] = lambda: None,
     ) -> None:
         self._redis = redis
         self._on_message = on_message
         self._on_subscribed = on_subscribed
+        self._on_lost = on_lost
         self._channels: set[str] = set()
         self._pubsub: PubSub | None = None
         self._heard_at = 0.0
@@ -66,6 +69,7 @@ class Subscription:
                 await self._listen()
             except (RedisError, OSError) as error:
                 _log.warning("subscription_lost", extra={"error": str(error)})
+                self._on_lost()
             finally:
                 self.confirmed.clear()
             await asyncio.sleep(RECONNECT_AFTER_S)

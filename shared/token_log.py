@@ -3,8 +3,12 @@ r"""The token log: every event of a job from `started` on, in order, written onc
 Structure: a Redis stream `ds:log:<job id>`. An entry's id is `<epoch>-<seq of its last event>`; its one field `e`
 holds the events, each kind byte + payload, joined by newlines. A claim adds an entry `<epoch>-0` with the fields `o`
 (the owner), `s` (the last seq before it) and `l` (the last event before it: whole if terminal, else its kind): from
-then on Redis itself refuses what an older epoch appends, because stream ids only rise. Expires with its job; the claim
-and the finish script set that, and nobody else makes a log: it would stay for ever.
+then on Redis itself refuses what an older epoch appends, because stream ids only rise. Expires with its job; the claim,
+the restore and the finish script set that, and nobody else makes a log: it would stay for ever.
+
+Redis may lose what it has acknowledged: at a failover, at a restart, by FLUSHALL. So an owner keeps what it has
+appended as long as it has the job. When a writing finds no log, or a heartbeat fewer entries than were stored, the
+restore script writes the log anew: what is missing in front of something newer could not be added.
 
 The log is the truth. The same bytes are published to the gateway process that relays the job, as
 header (`>36sQIII`: job id, epoch, first seq, last seq, length of what follows) + events, repeated per job. A header
@@ -14,7 +18,7 @@ with length 0 says that an epoch has begun. Whoever misses a publication reads t
 import asyncio
 import logging
 import struct
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
@@ -52,19 +56,44 @@ class FencedError(Exception):
     """Another worker owns the job now: what this one appends is refused, and it must stop."""
 
 
+Command = tuple[str | bytes | int, ...]
+"""A Redis command with its arguments."""
+
+Restore = Callable[[Sequence[bytes]], Command]
+"""Makes the command that puts a job back as its owner knows it, with all batches of events that it has appended.
+
+It answers with the number of entries of the log; 0: the job has another owner, and nothing is changed.
+"""
+
+
 class JobLog:
     """The writing end of one job's log, held by the worker that claimed the job."""
 
-    def __init__(self, writer: "TokenLogWriter", *, job_id: str, epoch: int, last_seq: int, channel: str) -> None:
+    def __init__(
+        self,
+        writer: "TokenLogWriter",
+        *,
+        job_id: str,
+        epoch: int,
+        last_seq: int,
+        entries: int,
+        channel: str,
+        restore: Restore,
+    ) -> None:
         self.job_id = job_id
         self.epoch = epoch
         self.last_seq = last_seq  # of the last event appended, stored or not
         self.size_bytes = 0  # of all payloads appended by this owner
         self.has_ended = False  # whether the terminal event was appended
+        self.stored_entries = entries  # that Redis has acknowledged, those of earlier owners included
         self._writer = writer
-        self._channel = channel.encode()
+        self.channel = channel.encode()  # where it is published
         self._pending: list[bytes] = []
         self._pending_bytes = 0
+        self._kept: list[bytes] = []  # all batches of events that were handed to Redis
+        self._in_flight = 0  # entries on their way
+        self._restore = restore
+        self._is_lost = False  # whether Redis has lost something
         self._fenced = False
         self._stored = asyncio.Event()
         self._stored.set()
@@ -98,6 +127,29 @@ class JobLog:
         if self._fenced or self._pending_bytes > PENDING_LIMIT_BYTES:
             await self.stored()
 
+    @property
+    def entries(self) -> int:
+        """How many entries the log has when everything appended so far is stored; 0 while some are lost."""
+        return 0 if self._is_lost else self.stored_entries + self._in_flight + bool(self._pending)
+
+    def restore(self) -> None:
+        """Have the job and its log written again as this owner knows them, because Redis has lost something."""
+        if self._fenced:
+            return
+        self._is_lost = True
+        self._stored.clear()
+        self._writer.schedule(self)
+
+    async def restored(self) -> None:
+        """Wait until Redis has the job and its log as this owner knows them.
+
+        Raises:
+            FencedError: The job has a new owner, or has ended.
+
+        """
+        self.restore()
+        await self.stored()
+
     async def stored(self) -> None:
         """Wait until everything appended is in Redis; while Redis is away, that is until it is back.
 
@@ -126,25 +178,45 @@ class JobLog:
     @property
     def has_pending(self) -> bool:
         """Whether there is something to write; what a new owner made void is not."""
-        return bool(self._pending)
+        return bool(self._pending) or self._is_lost
 
-    def take(self) -> tuple[bytes, Batch]:
-        """Hand what is pending to the writer, with the channel to publish it on."""
+    def take(self) -> tuple[Batch, bool]:
+        """Hand over what is pending, and say whether all that was handed over before is to be written as well."""
         events = b"\n".join(self._pending)
         batch = Batch(self.job_id, self.epoch, self.last_seq - len(self._pending) + 1, self.last_seq, events)
-        self._pending.clear()
-        self._pending_bytes = 0
-        return self._channel, batch
+        restores, self._is_lost = self._is_lost, False
+        if events:
+            self._kept.append(events)
+            self._pending.clear()
+            self._pending_bytes = 0
+        if restores:
+            self.stored_entries = 0
+        else:
+            self._in_flight = 1
+        return batch, restores
+
+    def restoration(self) -> Command:
+        """Return what puts back everything that was handed to Redis."""
+        return self._restore(self._kept)
 
     def confirm(self, batch: Batch) -> None:
-        """Note that `batch` is in the log."""
-        if batch.last_seq == self.last_seq:
+        """Note that `batch` is in the log, whether it was before or not."""
+        self.stored_entries += self._in_flight
+        self._in_flight = 0
+        if batch.last_seq == self.last_seq and not self._is_lost:
             self._stored.set()
 
-    def fence(self) -> None:
-        """Note that the log refused this owner."""
+    def confirm_restoration(self, batch: Batch, *, entries: int) -> None:
+        """Note that everything up to `batch` is in the log, in so many entries."""
+        self.stored_entries = entries
+        self.confirm(batch)
+
+    def close(self) -> None:
+        """Write nothing more: the log refused this owner, or the job is not in hand any more."""
         self._fenced = True
+        self._is_lost = False
         self._pending.clear()
+        self._kept.clear()
         self._stored.set()
 
 
@@ -164,8 +236,8 @@ class HeldJobLog(JobLog):
         return self.last_seq + 1
 
 
-Command = tuple[str | bytes | int, ...]
-"""A Redis command with its arguments."""
+_Writing = tuple[JobLog, Batch, bool]
+"""What of one log goes out in one pipeline; and whether everything that its owner has appended goes out instead."""
 
 
 class TokenLogWriter:
@@ -185,10 +257,22 @@ class TokenLogWriter:
         self._commands: list[tuple[Command, asyncio.Future[Any]]] = []
         self._work = asyncio.Event()
 
-    def open(self, *, job_id: str, epoch: int, last_seq: int, channel: str, holds_end: bool = False) -> JobLog:
-        """Return the writing end for a job claimed with `epoch`, whose log ends at `last_seq`."""
+    def open(
+        self,
+        *,
+        job_id: str,
+        epoch: int,
+        last_seq: int,
+        entries: int,
+        channel: str,
+        restore: Restore,
+        holds_end: bool = False,
+    ) -> JobLog:
+        """Return the writing end for a job claimed with `epoch`, whose log has `entries` and ends at `last_seq`."""
         kind = HeldJobLog if holds_end else JobLog
-        return kind(self, job_id=job_id, epoch=epoch, last_seq=last_seq, channel=channel)
+        return kind(
+            self, job_id=job_id, epoch=epoch, last_seq=last_seq, entries=entries, channel=channel, restore=restore
+        )
 
     def schedule(self, log: JobLog) -> None:
         """Put `log` into the next batch."""
@@ -229,16 +313,17 @@ class TokenLogWriter:
                     _log.warning("log_write_failed", extra={"error": repr(error), "jobs": len(taken)})
                 await asyncio.sleep(backoff_s)
 
-    async def _write(
-        self, taken: list[tuple[JobLog, bytes, Batch]], commands: list[tuple[Command, asyncio.Future[Any]]]
-    ) -> None:
+    async def _write(self, taken: list[_Writing], commands: list[tuple[Command, asyncio.Future[Any]]]) -> None:
         pipeline = self._redis.pipeline(transaction=False)
         publications: dict[bytes, list[bytes]] = {}
-        for _, channel, batch in taken:
-            entry_id = f"{batch.epoch}-{batch.last_seq}"
-            key = redis_keys.LOG + batch.job_id
-            pipeline.execute_command("XADD", key, "NOMKSTREAM", entry_id, "e", batch.events)
-            publications.setdefault(channel, []).append(pack(batch))
+        for log, batch, restores in taken:
+            if restores:
+                pipeline.execute_command(*log.restoration())
+            else:
+                key, entry_id = redis_keys.LOG + batch.job_id, f"{batch.epoch}-{batch.last_seq}"
+                pipeline.execute_command("XADD", key, "NOMKSTREAM", entry_id, "e", batch.events)
+            if batch.events:
+                publications.setdefault(log.channel, []).append(pack(batch))
         for channel, parts in publications.items():
             pipeline.execute_command("PUBLISH", channel, b"".join(parts))
         for command, _ in commands:
@@ -246,17 +331,28 @@ class TokenLogWriter:
         # One deadline for all: redis-py's own would be a timer for every reply, 3 µs each.
         async with asyncio.timeout(COMMAND_TIMEOUT_S):
             replies = await pipeline.execute(raise_on_error=False)
-        for (log, _, batch), reply in zip(taken, replies, strict=False):
-            if isinstance(reply, ResponseError) and "equal or smaller" in str(reply):
-                await self._settle_refusal(log, batch)
-            elif isinstance(reply, Exception):
-                raise reply
-            elif reply is None:  # Redis has lost the log, and with it the claim
-                log.fence()
+        for writing, reply in zip(taken, replies, strict=False):
+            if isinstance(reply, bytes):  # the id of the new entry
+                writing[0].confirm(writing[1])
             else:
-                log.confirm(batch)
+                await self._settle(writing, reply)
         for (_, answer), reply in zip(commands, replies[len(replies) - len(commands) :], strict=True):
             _resolve(answer, reply)
+
+    async def _settle(self, writing: _Writing, reply: object) -> None:
+        """See what to do about a writing that was a restoration, or was not done."""
+        log, batch, restores = writing
+        if isinstance(reply, ResponseError) and "equal or smaller" in str(reply):
+            await self._settle_refusal(log, batch)
+        elif isinstance(reply, Exception):
+            raise reply
+        elif not restores:
+            log.restore()
+        elif isinstance(reply, int) and reply:
+            _log.warning("job_restored", extra={"job_id": log.job_id})
+            log.confirm_restoration(batch, entries=reply)
+        else:
+            log.close()
 
     async def _settle_refusal(self, log: JobLog, batch: Batch) -> None:
         """Tell a second writing of our own entry, after a connection broke under the first, from a new owner."""
@@ -264,8 +360,10 @@ class TokenLogWriter:
         epoch, last_seq = _parse_id(newest[0][0]) if newest else (0, 0)
         if (epoch, last_seq) == (batch.epoch, batch.last_seq):
             log.confirm(batch)
+        elif epoch > batch.epoch:
+            log.close()
         else:
-            log.fence()
+            log.restore()
 
 
 def _resolve(answer: asyncio.Future[Any], reply: object) -> None:

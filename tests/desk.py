@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from shared.events import ErrorBody, Event, EventKind
 from shared.job_queue import Claim, JobQueue
 from shared.token_log import TokenLogWriter
-from tests.jobs import MODEL, admit, append, claim_next, log_of, make_job
+from tests.jobs import MODEL, admit, append, claim_next, log_of, make_job, open_log
 from worker.job_in_hand import JobInHand
 
 REQUEST = msgspec.json.encode({"model": MODEL, "messages": [{"role": "user", "content": "Hi"}], "stream": True})
@@ -31,7 +31,7 @@ class Desk:
         if claim is None:
             await admit(self.queue, make_job(request=request, timeout_ms=timeout_ms))
             claim = await claim_next(self.queue)
-        log = self._writer.open(job_id=claim.job.id, epoch=claim.epoch, last_seq=claim.last_seq, channel=claim.channel)
+        log = open_log(self._writer, claim)
         return JobInHand(claim, log, is_loaded=True)
 
     async def take_after(self, *events: tuple[EventKind, bytes], failures: int = 0) -> JobInHand:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, cast
 
 from redis.asyncio import Redis
@@ -13,6 +14,7 @@ from shared.idempotency import Idempotency
 from shared.ids import new_id
 from shared.job_queue import Claim, JobQueue
 from shared.jobs import Job, JobKind, JobStatus
+from shared.restoration import Restoration
 from shared.token_log import JobLog, TokenLogWriter, read_after
 from shared.verdicts import Admitted, RateLimit, Verdict
 
@@ -57,6 +59,7 @@ async def try_to_admit(
     grace_ms: int = 0,
     channel: str = CHANNEL,
     idempotency: Idempotency | None = None,
+    waited_ms: int | None = None,
 ) -> Verdict:
     """Ask for admission."""
     return await queue.admit(
@@ -69,6 +72,7 @@ async def try_to_admit(
         grace_ms=grace_ms,
         retention_ms=RETENTION_MS,
         idempotency=idempotency,
+        waited_ms=waited_ms,
     )
 
 
@@ -108,7 +112,19 @@ async def writing(redis: Redis) -> AsyncGenerator[TokenLogWriter]:
 def open_log(writer: TokenLogWriter, claim: Claim, *, channel: str | None = None) -> JobLog:
     """Return the writing end of a claimed job's log, published where the job says unless told otherwise."""
     return writer.open(
-        job_id=claim.job.id, epoch=claim.epoch, last_seq=claim.last_seq, channel=channel or claim.channel
+        job_id=claim.job.id,
+        epoch=claim.epoch,
+        last_seq=claim.last_seq,
+        entries=claim.entries,
+        channel=channel or claim.channel,
+        restore=partial(Restoration().command, claim),
+    )
+
+
+def claim_of(job: Job) -> Claim:
+    """Return the claim of a job of which Redis knows nothing."""
+    return Claim(
+        job=job, epoch=1, failures=0, last_seq=0, last_event=b"", queue_ms=0, channel=CHANNEL, entries=1, state={}
     )
 
 
@@ -139,7 +155,7 @@ async def finish(
     redis: Redis, queue: JobQueue, claim: Claim, status: JobStatus = JobStatus.COMPLETED, *, service_ms: int = 0
 ) -> bool:
     """End a claimed job; False when it has another owner."""
-    command = queue.finish_command(claim, status, service_ms=service_ms)
+    command = queue.finish_command(claim, status, entries=0, service_ms=service_ms)
     return bool(await redis.execute_command(*command))
 
 

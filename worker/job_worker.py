@@ -12,6 +12,7 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from arq.worker import Worker, func
@@ -22,6 +23,7 @@ from shared.errors import JobError
 from shared.job_queue import Claim, JobQueue
 from shared.jobs import JobStatus
 from shared.log import bound
+from shared.restoration import Restoration
 from shared.token_log import Command, FencedError, HeldJobLog, TokenLogWriter
 from worker.circuit_breaker import CircuitBreaker
 from worker.envelopes import Envelopes
@@ -29,6 +31,7 @@ from worker.job_in_hand import INTERRUPTED, TAKEN, JobInHand
 from worker.leases import Leases
 from worker.slots import Slots
 
+OWNERS_RETURN_S = 1.0  # two heartbeats: within that, whoever has a job that Redis has lost puts it back
 POLL_S = 0.25  # a safety net: workers are woken; this finds ended leases and what a lost publication should have told
 NEVER_S = 10 * 365 * 86_400  # arq's own timeout is out of the way: a job's own timeout ends it
 RETRY_FINISH_S = 0.2
@@ -83,9 +86,10 @@ class JobWorker(Worker):
         self.loaded: frozenset[str] = frozenset()  # what of it is in memory
         self._queue = queue
         self._logs = logs
-        self._leases = Leases(queue, worker_id)
+        self._leases = Leases(queue, worker_id, on_forgotten=breaker.news.set)
         self._slots = slots
         self._breaker = breaker
+        self._restoration = Restoration()
         self._worker_id = worker_id
         self._worker_name = worker_name
         self._run_job = run
@@ -94,11 +98,17 @@ class JobWorker(Worker):
         self._claiming = asyncio.Lock()
         self._awake = asyncio.Event()
         self._may_wait = True  # whether jobs may be waiting: the last claim could have been longer
+        self._claims_from_s = 0.0
 
     def wake(self) -> None:
         """Look for jobs now: one was enqueued."""
         self._may_wait = True
         self._awake.set()
+
+    def hold_off(self) -> None:
+        """Claim nothing for a while: Redis may have lost claims, and then jobs wait there that others have in hand."""
+        self._claims_from_s = self.loop.time() + OWNERS_RETURN_S
+        self._may_wait = True
 
     def in_hand(self) -> list[JobInHand]:
         """Return the jobs this worker holds."""
@@ -126,7 +136,7 @@ class JobWorker(Worker):
 
     async def _poll_iteration(self) -> None:
         await self._leases.renew_if_due(self.in_hand())
-        if not self.allow_pick_jobs:
+        if not self.allow_pick_jobs or self.loop.time() < self._claims_from_s:
             return
         free = self._breaker.limit(self._slots.free(self.models))
         limit = self._slots.free_in_all()
@@ -155,7 +165,9 @@ class JobWorker(Worker):
             job_id=job_id,
             epoch=claim.epoch,
             last_seq=claim.last_seq,
+            entries=claim.entries,
             channel=claim.channel,
+            restore=partial(self._restoration.command, claim),
             holds_end=claim.job.is_durable,
         )
         job = self._in_hand[job_id] = JobInHand(claim, log, is_loaded=model in self.loaded)
@@ -201,32 +213,40 @@ class JobWorker(Worker):
             await asyncio.sleep(RETRY_FINISH_S)
 
     async def _settle(self, job: JobInHand) -> None:
-        if job.outcome is None:
-            put_back = await self._put_back(job)
-            _log.info("job_put_back" if put_back else "job_lost", extra={"attempt": job.claim.failures + 1})
-            return
-        ended = await self._logs.execute(self._end_command(job, job.outcome))
+        try:
+            while not await (self._put_back(job) if job.outcome is None else self._end(job, job.outcome)):
+                await job.log.restored()  # perhaps Redis has lost it
+        except FencedError:
+            _log.info("job_lost", extra={"attempt": job.claim.failures + 1, "held_ms": job.age_ms()})
+        job.log.close()
+
+    async def _end(self, job: JobInHand, outcome: JobStatus) -> bool:
+        ended = await self._logs.execute(self._end_command(job, outcome))
         if ended and not job.claim.job.is_durable:
             self._tell_ended(job)
-        _log.info(
-            "job_ended" if ended else "job_lost",
-            extra={"status": job.outcome, "model": job.claim.job.model, "held_ms": job.age_ms()},
-        )
+        if ended:
+            _log.info("job_ended", extra={"status": outcome, "model": job.claim.job.model, "held_ms": job.age_ms()})
+        return bool(ended)
 
     async def _put_back(self, job: JobInHand) -> bool:
+        await job.log.stored()  # the next owner goes on from there
         if (retry := job.retry) is None:
-            return await self._queue.requeue(job.claim, failed=False)
-        self.loop.call_later(retry.avoid_ms / 1000, self.wake)
-        return await self._queue.requeue(
-            job.claim, delay_ms=retry.delay_ms, failed=True, avoid_ms=retry.avoid_ms, error=retry.error
-        )
+            put_back = await self._queue.requeue(job.claim, failed=False)
+        else:
+            self.loop.call_later(retry.avoid_ms / 1000, self.wake)
+            put_back = await self._queue.requeue(
+                job.claim, delay_ms=retry.delay_ms, failed=True, avoid_ms=retry.avoid_ms, error=retry.error
+            )
+        if put_back:
+            _log.info("job_put_back", extra={"attempt": job.claim.failures + 1})
+        return put_back
 
     def _end_command(self, job: JobInHand, outcome: JobStatus) -> Command:
         service_ms = job.age_ms() if outcome is JobStatus.COMPLETED else 0
         if isinstance(job.log, HeldJobLog) and job.log.terminal:
             end = job.to_end(outcome, terminal=job.log.terminal, worker=self._worker_name)
-            return self._queue.leave_command(job.claim, end, service_ms=service_ms)
-        return self._queue.finish_command(job.claim, outcome, service_ms=service_ms)
+            return self._queue.leave_command(job.claim, end, entries=job.log.entries, service_ms=service_ms)
+        return self._queue.finish_command(job.claim, outcome, entries=job.log.entries, service_ms=service_ms)
 
     async def finish_failed_job(self, job_id: str, result_data: bytes | None) -> None:  # noqa: ARG002
         """End a job that arq could not start, which only a bug can cause."""

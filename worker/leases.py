@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from shared.job_queue import JobQueue
 from worker.job_in_hand import TAKEN, JobInHand
@@ -16,12 +17,19 @@ class Leases:
 
     Whoever claims renews first, in the same task: a worker that was frozen must hear which jobs it has lost before it
     takes new ones.
+
+    Args:
+        queue: Where the jobs were claimed.
+        worker_id: Whose they are.
+        on_forgotten: Called when Redis does not know this worker (any more): what it offers is to be announced.
+
     """
 
-    def __init__(self, queue: JobQueue, worker_id: str) -> None:
+    def __init__(self, queue: JobQueue, worker_id: str, *, on_forgotten: Callable[[], None]) -> None:
         self._queue = queue
         self._worker_id = worker_id
         self._due_at_s = 0.0
+        self._on_forgotten = on_forgotten
 
     async def renew_if_due(self, jobs: list[JobInHand]) -> None:
         """Renew all leases in one script, twice a second at most.
@@ -34,13 +42,15 @@ class Leases:
         asked_at_s = loop.time()
         if asked_at_s < self._due_at_s:
             return
-        answers = await self._queue.heartbeat(self._worker_id, [job.claim for job in jobs])
+        heard = await self._queue.heartbeat(self._worker_id, [(job.claim, job.log.stored_entries) for job in jobs])
         self._due_at_s = asked_at_s + HEARTBEAT_S
-        for job, answer in zip(jobs, answers, strict=True):
+        if heard.was_forgotten:
+            self._on_forgotten()
+        for job, answer in zip(jobs, heard.answers, strict=True):
             if answer == "taken":
                 job.stop(TAKEN)
             elif answer == "missing":
                 _log.warning("job_missing_in_redis", extra={"job_id": job.claim.job.id})
-                job.stop(TAKEN)
+                job.log.restore()
             elif answer.startswith("stop:"):
                 job.stop(answer.removeprefix("stop:"))

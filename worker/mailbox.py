@@ -13,13 +13,13 @@ class Mailbox:
     """Wakes the worker when a job for one of its models is enqueued, and stops jobs on demand.
 
     A lost message costs little: the worker looks for jobs every quarter of a second anyway, and the heartbeat repeats
-    which jobs to stop.
+    which jobs to stop. A lost connection is what a failover of Redis looks like from here.
     """
 
     def __init__(self, redis: Redis, worker: JobWorker, worker_id: str) -> None:
         self._worker = worker
         self._control_channel = redis_keys.control_channel(worker_id)
-        self._subscription = Subscription(redis, on_message=self._open)
+        self._subscription = Subscription(redis, on_message=self._open, on_lost=worker.hold_off)
 
     async def listen_for(self, models: Iterable[str]) -> None:
         """Be woken for these models from now on."""

@@ -1,5 +1,7 @@
 """The gate of the queue: rate limits and bounds are checked and the job is enqueued in one round trip."""
 
+import asyncio
+import logging
 import math
 
 from msgspec import Struct
@@ -24,6 +26,9 @@ from shared.verdicts import (
 
 RETRY_WHILE_STORED_S = 1.0
 UNMEASURED_SERVICE_MS = 10_000  # what a job is taken to need as long as none of its model has ended
+_ANY_DEPTH = 1 << 31
+
+_log = logging.getLogger(__name__)
 
 
 class Admission(Struct, frozen=True):
@@ -97,6 +102,48 @@ class Gate:
                 "The queue is out of reach just now.", retry_after_s=RETRY_WITHOUT_REDIS_S
             ) from error
         return to_admission(job.id, verdict, limits=limits, slots=slots)
+
+    async def resubmit(
+        self,
+        job: Job,
+        *,
+        channel: str,
+        queue_timeout_ms: int,
+        unattended_ms: int,
+        grace_ms: int,
+        idempotency: Idempotency | None,
+        admitted_at_s: float,
+    ) -> None:
+        """Enqueue an admitted job again, unless Redis has it after all; it spends nothing more, and is never refused.
+
+        Args:
+            job: As it was admitted, and so for the others of the same name.
+            channel: See `admit`.
+            queue_timeout_ms: See `admit`.
+            unattended_ms: See `admit`.
+            grace_ms: See `admit`.
+            idempotency: See `admit`.
+            admitted_at_s: When that was, by the loop's clock.
+
+        Raises:
+            RedisError: Redis is out of reach.
+
+        """
+        waited_s = asyncio.get_running_loop().time() - admitted_at_s
+        verdict = await self._queue.admit(
+            job,
+            channel=channel,
+            limits=(),
+            max_depth=_ANY_DEPTH,
+            queue_timeout_ms=queue_timeout_ms,
+            unattended_ms=unattended_ms,
+            grace_ms=grace_ms,
+            retention_ms=self._retention_ms,
+            idempotency=idempotency,
+            waited_ms=round(waited_s * 1000),
+        )
+        if isinstance(verdict, Admitted):
+            _log.warning("job_resubmitted", extra={"job_id": job.id})
 
 
 def to_admission(job_id: str, verdict: Verdict, *, limits: tuple[Limit, ...], slots: int) -> Admission:

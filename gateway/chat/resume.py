@@ -1,5 +1,6 @@
 """Reads a job's stream again, or further: from whichever gateway, by any number of readers, running or finished."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -21,6 +22,8 @@ from shared.jobs import JobStatus
 from shared.token_log import Tail, read_tail
 
 RETRY_LOST_S = 2.0  # about what it takes to restore a job (gateway/durability/restorer.py)
+PUT_BACK_WITHIN_S = 1.0  # a worker does so at its heartbeat
+LOOK_AGAIN_S = 0.1
 MOST_DIGITS = 10  # of an event id; more events than that no answer has
 
 _NOTHING_YET = Tail(epoch=0, last_seq=0, has_ended=False)
@@ -90,8 +93,7 @@ class Resumption:
         if not is_id(job_id):
             raise _missing()
         try:
-            job = await self._queue.look(job_id)
-            tail = await read_tail(self._redis, job_id) or _NOTHING_YET
+            job, tail = await self._look(job_id, after, user_id=user_id)
         except RedisError as error:
             raise _out_of_reach() from error
         if job is None:
@@ -130,6 +132,19 @@ class Resumption:
             finally:
                 if not reader.ended:
                     self._attendance.leave(job_id, grace_ms=self._grace_ms)
+
+    async def _look(self, job_id: str, after: int, *, user_id: str) -> tuple[JobState | None, Tail]:
+        """Return what Redis has of a job, and when it has lost what the reader has, what its owner has put back."""
+        now_s = asyncio.get_running_loop().time
+        give_up_at_s = now_s() + PUT_BACK_WITHIN_S
+        while True:
+            job = await self._queue.look(job_id)
+            tail = await read_tail(self._redis, job_id) or _NOTHING_YET
+            is_theirs = job is not None and job.user_id == user_id  # a stranger learns nothing from how long it takes
+            is_whole = is_theirs and (after <= tail.last_seq or tail.has_ended)
+            if is_whole or not after or now_s() > give_up_at_s:
+                return job, tail
+            await asyncio.sleep(LOOK_AGAIN_S)
 
     async def _refuse_forgotten(self, job_id: str, user_id: str) -> None:
         async with self._database.transaction() as connection:

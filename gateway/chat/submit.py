@@ -1,7 +1,9 @@
 """Takes a chat from its request to the queue, and its reader from there to the end of the answer."""
 
-from collections.abc import AsyncGenerator, Callable
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import msgspec
 from msgspec import Struct
@@ -148,6 +150,7 @@ class ChatDesk:
         with self._relay.read(job.id, job.model, grace_ms=order.grace_ms, observe=meter.saw) as reader:
             admission = await self._enqueue(request, order)
             if admission.place is not None:
+                reader.resubmit = self._resubmission(order)
                 if is_stream:
                     self._announce(reader, admission.place, user_id=job.user_id)
                 try:
@@ -213,6 +216,18 @@ class ChatDesk:
         except IdempotencyMismatchError:
             await charge_address(request.scope)
             raise
+
+    def _resubmission(self, order: _Order) -> Callable[[], Awaitable[None]]:
+        return partial(
+            self._gate.resubmit,
+            order.job,
+            channel=self._relay.channel,
+            queue_timeout_ms=order.queue_timeout_ms,
+            unattended_ms=LEASE_MS if order.needs_readers else 0,
+            grace_ms=order.grace_ms,
+            idempotency=order.idempotency,
+            admitted_at_s=asyncio.get_running_loop().time(),
+        )
 
     def _announce(self, reader: Reader, place: Place, *, user_id: str) -> None:
         """Have the reader begin with `queued`."""

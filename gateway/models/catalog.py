@@ -6,6 +6,7 @@ import difflib
 import logging
 from itertools import chain
 
+from msgspec import structs
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -66,7 +67,10 @@ class ModelCatalog:
             RedisError: Redis is out of reach; the copy stays as it was.
 
         """
-        self.registry = await read_registry(self._redis)
+        registry = await read_registry(self._redis)
+        if not registry.known_models:  # Redis has lost them; workers announce them again within a heartbeat
+            registry = structs.replace(registry, known_models=self.registry.known_models)
+        self.registry = registry
         self._served = self.registry.served_models()
         self._has_been_read = True
 

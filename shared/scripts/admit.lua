@@ -7,8 +7,8 @@
 --      8 time to live ms, 9 ms for which a reader is believed in (0: none is needed), 10 channel of the relaying gateway,
 --      11 payload, 12 wake channel, 13 request id, 14 ms for which it goes on without readers, 15 retention ms,
 --      16 fingerprint of the request (empty: it has no idempotency key), 17 ms for which the key is kept, 18 job prefix,
---      19 readers prefix, 20 kind, 21 prefix of users' lists, 22… three per rate limit (see
---      gcra.lua)
+--      19 readers prefix, 20 kind, 21 prefix of users' lists, 22 ms since the job was admitted for the first time (empty:
+--      it is new), 23… three per rate limit (see gcra.lua)
 -- Returns {'limited', index of the limit, retry after µs, {remaining, µs until whole, … per limit}}
 --      or {'mismatched'}, or {'reserved'} (the key's job is being stored just now), or {'attached', job id, {remaining, µs until whole, … per limit}}
 --      or {'full', depth, service ms}, or {'admitted', position, service ms, {remaining, µs until whole, … per limit}}
@@ -25,14 +25,20 @@ local function attend(id, readers)
   redis.call('PEXPIRE', readers, ARGV[9] + 1000)
 end
 
-local limits = (#ARGV - 21) / 3
-local verdict = gcra_check(KEYS, 10, ARGV, 22, limits, now_us)
+local limits = (#ARGV - 22) / 3
+local verdict = gcra_check(KEYS, 10, ARGV, 23, limits, now_us)
 if not verdict.allowed then
   return {'limited', verdict.index, verdict.retry_after_us, verdict.states}
 end
 
+local is_new, admitted = ARGV[22] == '', now
+if not is_new then
+  if redis.call('EXISTS', KEYS[4]) == 1 then return {'attached', job_id, verdict.states} end
+  admitted = now - tonumber(ARGV[22])
+end
+
 local idempotency_key = KEYS[10 + limits]
-if idempotency_key then
+if idempotency_key and is_new then
   local attached_id, is_same, is_reserved = idempotency_find(idempotency_key, ARGV[16], ARGV[18], KEYS[9])
   if attached_id and not is_same then return {'mismatched'} end
   if is_reserved then return {'reserved'} end
@@ -40,6 +46,7 @@ if idempotency_key then
     gcra_spend(KEYS, 10, verdict, now_us)
     if tonumber(ARGV[9]) == 0 then
       redis.call('ZREM', KEYS[7], attached_id)
+      redis.call('HSET', ARGV[18] .. attached_id, 'grace_ms', '-1')
     elseif redis.call('ZSCORE', KEYS[7], attached_id) then
       attend(attached_id, ARGV[19] .. attached_id)
     end
@@ -56,14 +63,19 @@ end
 gcra_spend(KEYS, 10, verdict, now_us)
 
 local position = enqueue_job({
-  id = job_id, user = user_id, listed = ARGV[21] .. user_id, model = model, kind = ARGV[20], request_id = ARGV[13], channel = ARGV[10],
+  id = job_id, user = user_id, listed = ARGV[21] .. user_id, model = model, kind = ARGV[20], request_id = ARGV[13],
+  channel = ARGV[10],
   is_durable = '', waiting = KEYS[1], fair = KEYS[2], pace = KEYS[3], deadlines = KEYS[6], hash = KEYS[4],
-  payload = KEYS[5], content = ARGV[11], cost = ARGV[5], admitted_ms = now, now = now, queue_timeout_ms = ARGV[6],
-  timeout_ms = ARGV[7], retention_ms = ARGV[15], time_to_live_ms = ARGV[8], wake = ARGV[12],
+  payload = KEYS[5], content = ARGV[11], cost = ARGV[5], admitted_ms = admitted, now = now, queue_timeout_ms = ARGV[6],
+  timeout_ms = ARGV[7], grace_ms = ARGV[9] == '0' and '-1' or ARGV[14], retention_ms = ARGV[15],
+  time_to_live_ms = ARGV[8], wake = ARGV[12],
 })
+if not is_new then redis.call('ZADD', KEYS[6], string.format('%.0f', admitted + tonumber(ARGV[6])), job_id) end
 if tonumber(ARGV[9]) > 0 then attend(job_id, KEYS[8]) end
 if idempotency_key then
-  redis.call('HSET', KEYS[4], 'idempotency_key', idempotency_key)
-  idempotency_hold(idempotency_key, job_id, ARGV[16], ARGV[17])
+  redis.call('HSET', KEYS[4], 'idempotency_key', idempotency_key, 'fingerprint', ARGV[16])
+  if is_new or redis.call('EXISTS', idempotency_key) == 0 then
+    idempotency_hold(idempotency_key, job_id, ARGV[16], ARGV[17])
+  end
 end
 return {'admitted', position, service_ms, verdict.states}

@@ -2,8 +2,8 @@
 -- KEYS 1 deadlines, then per model: waiting, running, delayed, fair, pace
 -- ARGV 1 worker id, 2 lease ms, 3 most jobs in all, 4 job prefix, 5 payload prefix, 6 log prefix,
 --      then per model: free slots
--- Returns per claimed job {id, epoch, failures, last seq of the log, last event (whole if terminal, else its kind),
---      admitted ms, first claimed ms, claimed ms, channel, payload}
+-- Returns per claimed job {payload, last seq of the log, last event (whole if terminal, else its kind), entries of the
+--      log, claimed ms, {name and value of each field of the job}}
 local worker, lease_ms, room = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -16,27 +16,28 @@ local MOST_LEFT = 100  -- jobs left to others in one claim, so that a claim stay
 -- Returns 'claimed', 'left' for a job that failed here and is another worker's for now, or 'gone'.
 local function claim(id, running, lost)
   local job, log = ARGV[4] .. id, ARGV[6] .. id
-  local state = redis.call('HMGET', job, 'epoch', 'failures', 'admitted_ms', 'channel', 'timeout_ms', 'started_ms',
-    'avoid', 'avoid_until_ms')
+  local state = redis.call('HMGET', job, 'epoch', 'channel', 'timeout_ms', 'started_ms', 'avoid', 'avoid_until_ms')
   local payload = redis.call('GET', ARGV[5] .. id)
   if not state[1] or not payload then
     redis.call('ZREM', running, id)  -- it has expired; nothing is left to run
     redis.call('ZREM', KEYS[1], id)
     return 'gone'
   end
-  if not lost and state[7] == worker and tonumber(state[8]) > now then return 'left' end
-  local started = state[6] or string.format('%.0f', now)
+  if not lost and state[5] == worker and tonumber(state[6]) > now then return 'left' end
+  local started = state[4] or string.format('%.0f', now)
   local epoch = next_epoch(state[1], now)
-  local failures = lost and redis.call('HINCRBY', job, 'failures', 1) or tonumber(state[2])
+  if lost then redis.call('HINCRBY', job, 'failures', 1) end
   redis.call('HSET', job, 'status', 'running', 'epoch', epoch, 'owner', worker, 'started_ms', started)
   redis.call('ZADD', running, lease_end, id)
-  redis.call('ZADD', KEYS[1], string.format('%.0f', started + state[5] + END_MARGIN_MS), id)
+  redis.call('ZADD', KEYS[1], string.format('%.0f', started + state[3] + END_MARGIN_MS), id)
   local seq, last = last_event(log)
   redis.call('XADD', log, epoch .. '-0', 'o', worker, 's', seq, 'l', last)
   redis.call('PEXPIRE', log, redis.call('PTTL', job))
   -- Publications of an older owner that come after this one are stale, and the gateway drops them.
-  redis.call('PUBLISH', state[4], struct.pack('>c36I8I4I4I4', id, tonumber(epoch), seq + 1, seq, 0))
-  claimed[#claimed + 1] = {id, epoch, failures, seq, last, state[3], started, string.format('%.0f', now), state[4], payload}
+  redis.call('PUBLISH', state[2], struct.pack('>c36I8I4I4I4', id, tonumber(epoch), seq + 1, seq, 0))
+  claimed[#claimed + 1] = {
+    payload, seq, last, redis.call('XLEN', log), string.format('%.0f', now), redis.call('HGETALL', job),
+  }
   return 'claimed'
 end
 

@@ -12,7 +12,7 @@ local position = enqueue_job({
   is_durable = '1', waiting = KEYS[1], fair = KEYS[2], pace = KEYS[3], deadlines = KEYS[6], hash = KEYS[4],
   payload = KEYS[5], content = ARGV[9], cost = ARGV[4], admitted_ms = ARGV[14],
   now = time[1] * 1000 + math.floor(time[2] / 1000), queue_timeout_ms = ARGV[5], timeout_ms = ARGV[6],
-  retention_ms = ARGV[12], time_to_live_ms = ARGV[7], wake = ARGV[10],
+  grace_ms = '-1', retention_ms = ARGV[12], time_to_live_ms = ARGV[7], wake = ARGV[10],
 })
 if ARGV[15] ~= '' then redis.call('HSET', KEYS[4], 'idempotency_key', ARGV[15]) end
 return {position, redis.call('HGET', KEYS[3], 'service_ms') or '0'}

@@ -9,6 +9,7 @@
 --   cost                                         of its user's turns
 --   admitted_ms, now                             ms
 --   queue_timeout_ms, timeout_ms, retention_ms   as text
+--   grace_ms                                     how long it goes on without readers; '-1': whoever reads it
 --   time_to_live_ms                              how long all of it stays at most
 --   wake                                         the channel to wake workers on
 -- Returns its position, from 1.
@@ -23,7 +24,8 @@ local function enqueue_job(job)
   redis.call('HSET', job.hash, 'status', 'queued', 'model', job.model, 'user', job.user, 'kind', job.kind,
     'is_durable', job.is_durable, 'channel', job.channel, 'request_id', job.request_id,
     'admitted_ms', string.format('%.0f', job.admitted_ms), 'epoch', '0', 'failures', '0',
-    'queue_timeout_ms', job.queue_timeout_ms, 'timeout_ms', job.timeout_ms, 'retention_ms', job.retention_ms)
+    'queue_timeout_ms', job.queue_timeout_ms, 'timeout_ms', job.timeout_ms, 'grace_ms', job.grace_ms,
+    'retention_ms', job.retention_ms)
   redis.call('PEXPIRE', job.hash, job.time_to_live_ms)
   redis.call('SET', job.payload, job.content, 'PX', job.time_to_live_ms)
   redis.call('ZADD', job.deadlines, string.format('%.0f', job.now + tonumber(job.queue_timeout_ms)), job.id)

@@ -1,9 +1,10 @@
 -- Takes a durable job from its owner, who has brought it to an end, until a gateway has stored that; what its log has
 -- is all but the terminal event. Runs after pace.lua.
--- KEYS 1 job, 2 running, 3 pace, 4 deadlines, 5 unstored, 6 ends
--- ARGV 1 id, 2 epoch, 3 service ms (0: not representative), 4 how it ended (JSON), 5 channel that wakes gateways
--- Returns 1, or 0 when the job has another owner or is gone: then nothing is changed
-if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[2] then return 0 end
+-- KEYS 1 job, 2 running, 3 pace, 4 deadlines, 5 unstored, 6 ends, 7 log
+-- ARGV 1 id, 2 epoch, 3 service ms (0: not representative), 4 how it ended (JSON), 5 channel that wakes gateways,
+--      6 least number of entries of the log
+-- Returns 1, or 0 when the job has another owner or is gone, or its log is not whole: then nothing is changed
+if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[2] or redis.call('XLEN', KEYS[7]) < tonumber(ARGV[6]) then return 0 end
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('ZREM', KEYS[4], ARGV[1])
 redis.call('HSET', KEYS[6], ARGV[1], ARGV[4])

@@ -32,24 +32,6 @@ async def test_after_jobs_of_every_outcome(stack: Stack) -> None:
     assert not await holds(stack.redis, PROMPT)
 
 
-async def test_a_redis_that_was_emptied_leaves_no_client_waiting(stack: Stack) -> None:
-    """What was under way is lost, for now, and says so; what comes after works."""
-    model = stack.model(Answer(("text", Hang())), Answer(("text",)))
-    client = await stack.client()
-
-    async with client.stream(model) as stream:
-        await stream.until("chunk")
-        await stack.redis.flushall()
-        await stream.rest()
-
-    last = stream.events[-1]
-    assert (last.type, last.id, last.json["error"]["code"]) == ("error", None, "job_lost")
-    assert last.json["error"]["request_id"] == stream.response.headers["X-Request-Id"]
-    await stack.until_double(model, "aborted")
-    await stack.until_served()
-    assert (await client.chat(model)).status_code == 200
-
-
 async def holds(redis: Redis, text: str) -> bool:
     """Tell whether any value in Redis has a text in it."""
     return any([text.encode() in (await redis.dump(key) or b"") async for key in redis.scan_iter()])

@@ -50,6 +50,11 @@ class FaultProxy:
         for client in self._connections:
             reset(client)
 
+    def lead_to(self, server_url: str) -> None:
+        """Reset all connections; new ones get through to another server."""
+        self._target = urlsplit(server_url)
+        self.reset()
+
     def cut(self) -> None:
         """Reset all connections, and new ones as soon as they are made, until `mend`."""
         self._is_cut.set()

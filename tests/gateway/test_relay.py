@@ -22,6 +22,7 @@ from shared.token_log import FencedError, JobLog, TokenLogWriter
 from tests.faults.proxy import FaultProxy
 from tests.jobs import MODEL, admit, claim_next, log_of, open_log, taken_over, writing
 from tests.listening import listening
+from tests.snapshot import Snapshot
 from tests.waiting import wait_until
 
 HANG_S = 20.0  # a limit for hanging, not an expectation
@@ -68,6 +69,10 @@ class Answer:
         for payload in payloads:
             self._log.append(CHUNK, payload)
         await self._log.stored()
+
+    async def put_back(self) -> None:
+        """Have Redis have everything again that was written."""
+        await self._log.restored()
 
     async def end(self, kind: bytes = DONE) -> None:
         """Write the terminal event."""
@@ -117,7 +122,9 @@ async def bench(queue: JobQueue, redis: Redis, wire: FaultProxy) -> AsyncIterato
     del queue  # it sees to it that all keys expire
     async with (
         connect(wire.url, role="test") as wired,
-        bench_for(redis, Relay(wired, silent_after_s=0.02, heartbeat_every_s=0.1, lost_after_s=0.1)) as bench,
+        bench_for(
+            redis, Relay(wired, silent_after_s=0.02, heartbeat_every_s=0.1, resubmit_after_s=0.05, lost_after_s=0.5)
+        ) as bench,
     ):
         await wired.ping()
         yield bench
@@ -432,6 +439,76 @@ class TestAReaderThatIsBehind:
             assert await shown == await log_of(bench.redis, answer.job)
 
 
+class TestALogThatHasLostAPart:
+    async def test_is_read_on_when_its_owner_has_put_it_back(self, bench: Bench) -> None:
+        """Until then nobody is shown what comes behind the gap."""
+        answer = await bench.answer()
+        before = await Snapshot.of(bench.redis)
+        await answer.write(b"1")
+        await before.bring_back()
+        await answer.write(b"2")
+        await bench.line.catch()
+        with bench.relay.read(answer.job.id, MODEL, ignore) as reader:
+            shown = asyncio.create_task(rest_of(reader))
+            reader.fall_behind()
+            await wait_until(lambda: reader.missing_since_s is not None, description="the gap is noticed")
+            assert reader.seq == 0
+            await answer.put_back()
+            await answer.end()
+            await bench.deliver()
+
+            assert await shown == await log_of(bench.redis, answer.job)
+            assert [event.payload for event in shown.result()] == [b"1", b"2", b"the end"]
+
+    async def test_for_good_ends_who_needs_it(self, bench: Bench) -> None:
+        """The owner has the rest of the answer; what an earlier one said it does not know."""
+        answer = await bench.answer()
+        await answer.write(b"1", b"2")
+        successor = await bench.next_owners(answer)
+        await bench.line.catch()
+        await bench.redis.flushall()
+        await successor.put_back()
+        await successor.write(b"3")
+        await successor.end()
+        with (
+            bench.relay.read(answer.job.id, MODEL, ignore) as has_nothing,
+            bench.relay.read(answer.job.id, MODEL, ignore, seq=2) as has_the_beginning,
+        ):
+            for reader in (has_nothing, has_the_beginning):
+                reader.fall_behind()
+
+            assert await rest_of(has_the_beginning) == await log_of(bench.redis, answer.job)
+            (end,) = await rest_of(has_nothing)
+        assert msgspec.json.decode(end.payload)["error"]["code"] == "job_lost"
+
+    @pytest.mark.parametrize("hears", [True, False], ids=["hearing of it", "looking into the log"])
+    async def test_ends_a_reader_when_another_owner_begins_before_what_was_read(
+        self, bench: Bench, *, hears: bool
+    ) -> None:
+        """Under the same numbers it says something else: the two do not make one answer."""
+        answer = await bench.answer()
+        before = await Snapshot.of(bench.redis)
+        await answer.write(b"1", b"2")
+        await bench.deliver()
+        with bench.relay.read(answer.job.id, MODEL, ignore) as reader:
+            await answer.write(b"3")
+            reader.fall_behind()
+            shown = reader.events()
+            async with asyncio.timeout(HANG_S):
+                assert [event.payload for event in await anext(shown)] == [b"1", b"2", b"3"]
+                await before.bring_back()
+                await bench.line.catch()
+                successor = await bench.next_owners(answer)
+                await successor.write(b"another 1", b"another 2", b"another 3", b"another 4")
+                if hears:
+                    await bench.deliver()
+                else:
+                    reader.fall_behind()
+                (end,) = await anext(shown)
+
+        assert msgspec.json.decode(end.payload)["error"]["code"] == "job_lost"
+
+
 async def test_a_notice_to_begin_with_comes_first_also_after_events_that_were_faster(bench: Bench) -> None:
     """As when a worker has begun before the gateway has heard that the job was admitted."""
     notice = Event(0, EventKind.QUEUED.value, b"{}")
@@ -497,6 +574,35 @@ class TestTheWatch:
         for end in ends:
             assert (end.seq, end.kind) == (0, ERROR)
             assert msgspec.json.decode(end.payload)["error"]["code"] == "job_lost"
+
+    async def test_has_a_job_enqueued_again_of_which_nothing_was_read(self, bench: Bench) -> None:
+        """Again and again, until Redis has it; a reader who has a part of the answer needs the rest of just that."""
+        answer = await bench.answer()
+        resubmitted: list[str] = []
+
+        async def refuse() -> None:
+            pytest.fail("a job was enqueued again of which something was read")
+
+        async def resubmit() -> None:
+            resubmitted.append(answer.job.id)
+            if len(resubmitted) == 2:
+                await admit(JobQueue(bench.redis), answer.job, channel=bench.relay.channel)
+
+        async with watching(bench.relay):
+            with (
+                bench.relay.read(answer.job.id, MODEL, ignore) as reader,
+                bench.relay.read(answer.job.id, MODEL, ignore, seq=1) as has_a_part,
+            ):
+                reader.resubmit, has_a_part.resubmit = resubmit, refuse
+                await bench.redis.flushall()
+                shown = asyncio.create_task(rest_of(reader))
+                await wait_until(lambda: len(resubmitted) == 2, description="the job is enqueued again")
+                successor = bench.of(await claim_next(JobQueue(bench.redis)))
+                await successor.write(b"1")
+                await successor.end()
+
+                assert without_heartbeats(await shown) == await log_of(bench.redis, answer.job)
+        assert len(resubmitted) == 2
 
     async def test_leaves_a_reader_alone_that_has_the_end_and_is_slow_to_take_it(self, bench: Bench) -> None:
         """Its job may leave Redis meanwhile; a second end would follow the first."""

@@ -52,7 +52,7 @@ def end_of(claim: Claim) -> JobEnd:
 
 
 async def leave(redis: Redis, queue: JobQueue, claim: Claim) -> bool:
-    return bool(await redis.execute_command(*queue.leave_command(claim, end_of(claim), service_ms=100)))
+    return bool(await redis.execute_command(*queue.leave_command(claim, end_of(claim), entries=0, service_ms=100)))
 
 
 class TestADurableJobThatItsWorkerHasEnded:
@@ -68,7 +68,7 @@ class TestADurableJobThatItsWorkerHasEnded:
         assert await redis.exists(redis_keys.RUNNING + MODEL, redis_keys.DEADLINES) == 0
         assert [event.kind for event in await log_of(redis, job)] == [b"s", b"c"]
         assert (await state_of(redis, job))["status"] == JobStatus.RUNNING
-        assert await queue.heartbeat("worker", []) == []
+        assert (await queue.heartbeat("worker", [])).answers == []
 
         assert await ended.take(10) == {job.id: end_of(claim)}
         await ended.publish(job.id, end_of(claim))
@@ -154,7 +154,7 @@ class TestAJobThatIsEndedWhileItWaits:
 
         await cancel(queue, job)
 
-        assert await queue.heartbeat("worker", [claim]) == ["taken"]
+        assert (await queue.heartbeat("worker", [(claim, 0)])).answers == ["taken"]
         assert not await leave(redis, queue, claim)
         (end,) = (await ended.take(10)).values()
         assert (end.status, end.attempts) == (JobStatus.CANCELLED, 1)

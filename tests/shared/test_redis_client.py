@@ -84,6 +84,22 @@ async def test_a_command_that_is_not_read_is_an_error(wire: FaultProxy) -> None:
             await redis.echo("x" * (32 << 20))
 
 
+async def test_a_server_that_was_demoted_is_left(redis: Redis, redis_url: str) -> None:
+    """It would refuse every writing, as long as the connection lasts; the address may lead to another one now."""
+    async with connect(redis_url, role="test") as client:
+        await client.set("key", "value", px=60_000)
+        before = await client.client_id()
+        await redis.replicaof("127.0.0.1", "1")
+        try:
+            with pytest.raises(RedisConnectionError):
+                await client.set("key", "another value", px=60_000)
+        finally:
+            await redis.replicaof("NO", "ONE")
+
+        assert await client.set("key", "another value", px=60_000)
+        assert await client.client_id() != before
+
+
 async def test_connections_are_named_for_their_role(redis_url: str) -> None:
     async with connect(redis_url, role="one-of-the-tests") as redis:
         assert (await redis.client_info())["name"] == "one-of-the-tests"

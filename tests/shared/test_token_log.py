@@ -17,6 +17,7 @@ from shared.ids import new_id
 from shared.job_queue import Claim, JobQueue
 from shared.jobs import Job
 from shared.redis_client import connect
+from shared.restoration import ENTRY_BYTES
 from shared.token_log import (
     PENDING_LIMIT_BYTES,
     Batch,
@@ -29,9 +30,10 @@ from shared.token_log import (
     unpack,
 )
 from tests.faults.proxy import FaultProxy
-from tests.jobs import CHANNEL, MODEL, admit, claim_next, log_of, open_log, taken_over, writing
+from tests.jobs import CHANNEL, MODEL, admit, claim_next, claim_of, log_of, make_job, open_log, taken_over, writing
 from tests.key_leaks import immortal_keys
 from tests.listening import listening
+from tests.snapshot import Snapshot
 from tests.waiting import wait_until
 
 HANG_S = 20.0  # a limit for hanging, not an expectation
@@ -169,7 +171,7 @@ class TestWriting:
 class TestRoom:
     async def test_is_there_while_little_is_pending(self, redis: Redis) -> None:
         """Even if nothing at all is being written."""
-        log = TokenLogWriter(redis).open(job_id=new_id(), epoch=1, last_seq=0, channel=CHANNEL)
+        log = open_log(TokenLogWriter(redis), claim_of(make_job()))
         log.append(CHUNK, b"x" * PENDING_LIMIT_BYTES)
 
         async with asyncio.timeout(HANG_S):
@@ -265,19 +267,97 @@ class TestALostOwner:
         assert await log_of(redis, held.job) == events(b"1")
         assert await log_of(redis, lost.job) == []
 
-    async def test_does_not_bring_a_log_back_that_redis_has_forgotten(
+
+class TestWhatRedisHasLost:
+    """After everything was deleted, or is again as it was some time ago: a failover or a restart can cause both."""
+
+    async def test_is_there_again_with_what_comes_next(
         self, queue: JobQueue, redis: Redis, writer: TokenLogWriter
     ) -> None:
-        """It would stay for ever: only claims and ends give a log its time to live."""
-        log = open_log(writer, await claimed(queue))
+        claim = await claimed(queue)
+        log = open_log(writer, claim)
+        for payload in (b"1", b"2"):
+            log.append(CHUNK, payload)
+            await log.stored()
         await redis.flushall()
 
+        log.append(CHUNK, b"3")
+        await log.stored()
+
+        assert await log_of(redis, claim.job) == events(b"1", b"2", b"3")
+        assert await immortal_keys(redis) == []
+
+    async def test_is_there_again_also_when_something_newer_is(
+        self, queue: JobQueue, redis: Redis, writer: TokenLogWriter
+    ) -> None:
+        """The gap shows in the number of entries, and could not be filled by appending."""
+        claim = await claimed(queue)
+        log = open_log(writer, claim)
         log.append(CHUNK, b"1")
-        with pytest.raises(FencedError):
+        await log.stored()
+        before = await Snapshot.of(redis)
+        log.append(CHUNK, b"2")
+        await log.stored()
+        await before.bring_back()
+        log.append(CHUNK, b"3")
+        await log.stored()
+        assert await log_of(redis, claim.job) == [*events(b"1"), *events(b"3", first_seq=3)]
+        assert (await queue.heartbeat("worker", [(claim, log.stored_entries)])).answers == ["missing"]
+
+        await log.restored()
+
+        assert await log_of(redis, claim.job) == events(b"1", b"2", b"3")
+        assert (await queue.heartbeat("worker", [(claim, log.stored_entries)])).answers == ["held"]
+        log.append(CHUNK, b"4")
+        await log.stored()
+        assert (await queue.heartbeat("worker", [(claim, log.stored_entries)])).answers == ["held"]
+        assert log.entries == await redis.xlen(redis_keys.LOG + claim.job.id)
+
+    async def test_is_not_missed_because_of_writings_that_were_repeated(
+        self, queue: JobQueue, redis: Redis, wired: TokenLogWriter, wire: FaultProxy
+    ) -> None:
+        claim = await claimed(queue)
+        log = open_log(wired, claim)
+        for payload in (b"1", b"2", b"3"):
+            wire.cut_at_next_reply()
+            log.append(CHUNK, payload)
+            await wire.until_cut()
+            wire.mend()
             await log.stored()
 
-        assert await immortal_keys(redis) == []
-        assert await redis.keys() == []
+        assert log.stored_entries == log.entries == await redis.xlen(redis_keys.LOG + claim.job.id)
+
+    async def test_is_left_to_a_new_owner(self, queue: JobQueue, redis: Redis, writer: TokenLogWriter) -> None:
+        claim = await claimed(queue)
+        log = open_log(writer, claim)
+        log.append(CHUNK, b"1")
+        await log.stored()
+        await redis.flushall()
+        await admit(queue, claim.job)
+        successor = open_log(writer, await claim_next(queue, worker="successor"))
+        successor.append(CHUNK, b"another 1")
+        await successor.stored()
+
+        with pytest.raises(FencedError):
+            await log.restored()
+        with pytest.raises(FencedError):
+            log.append(CHUNK, b"2")
+        assert await log_of(redis, claim.job) == events(b"another 1")
+
+    async def test_comes_back_as_long_entries(self, queue: JobQueue, redis: Redis, writer: TokenLogWriter) -> None:
+        claim = await claimed(queue)
+        log = open_log(writer, claim)
+        payloads = [b"%d" % number * 1000 for number in range(10, 99)]
+        for payload in payloads:
+            log.append(CHUNK, payload)
+            await log.stored()
+        await redis.flushall()
+
+        await log.restored()
+
+        assert await log_of(redis, claim.job) == events(*payloads)
+        longest = max(map(len, await entries_of(redis, claim)))
+        assert ENTRY_BYTES <= longest < ENTRY_BYTES + len(payloads[0]) + 10
 
 
 class TestABrokenConnection:

@@ -15,10 +15,9 @@ from shared.errors import (
     UpstreamUnreachableError,
 )
 from shared.events import EventKind
-from shared.job_queue import Claim
 from shared.jobs import Job, JobStatus
 from shared.token_log import TokenLogWriter
-from tests.jobs import CHANNEL, MODEL, make_job
+from tests.jobs import MODEL, claim_of, make_job, open_log
 from tests.ollama_double import OllamaDouble
 from tests.waiting import wait_until
 from worker.circuit_breaker import CircuitBreaker
@@ -61,10 +60,8 @@ class Jobs:
         self._breaker = breaker
 
     def begin(self, job: Job | None = None) -> JobInHand:
-        job = job or make_job()
-        claim = Claim(job=job, epoch=1, failures=0, last_seq=0, last_event=b"", queue_ms=0, channel=CHANNEL)
-        log = self._writer.open(job_id=job.id, epoch=1, last_seq=0, channel=CHANNEL)
-        in_hand = JobInHand(claim, log, is_loaded=True)
+        claim = claim_of(job or make_job())
+        in_hand = JobInHand(claim, open_log(self._writer, claim), is_loaded=True)
         self._breaker.begin(in_hand)
         return in_hand
 

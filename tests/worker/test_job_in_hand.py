@@ -8,17 +8,16 @@ from redis.asyncio import Redis
 
 from shared.errors import JobCancelledError, JobError, JobExpiredError, JobTimedOutError, WorkerLostError
 from shared.events import ErrorBody, EventKind
-from shared.job_queue import Claim
 from shared.jobs import JobStatus
 from shared.token_log import FencedError, TokenLogWriter
-from tests.jobs import CHANNEL, make_job
+from tests.jobs import claim_of, make_job, open_log
 from worker.job_in_hand import INTERRUPTED, TAKEN, JobInHand, JobInterruptedError
 
 
 def in_hand(redis: Redis, *, timeout_ms: int = 60_000) -> JobInHand:
     job = make_job(timeout_ms=timeout_ms)
-    claim = Claim(job=job, epoch=1, failures=0, last_seq=0, last_event=b"", queue_ms=0, channel=CHANNEL)
-    log = TokenLogWriter(redis).open(job_id=job.id, epoch=1, last_seq=0, channel=CHANNEL)
+    claim = claim_of(job)
+    log = open_log(TokenLogWriter(redis), claim)
     return JobInHand(claim, log, is_loaded=True)
 
 
@@ -144,7 +143,7 @@ async def test_ending_with_an_error_tells_it_with_the_jobs_request_id(
     job = in_hand(redis)
 
     assert job.end_with(error) == status
-    _, batch = job.log.take()
+    batch, _ = job.log.take()
     (event,) = batch.split()
     told = msgspec.json.decode(event.payload, type=ErrorBody).error
     assert event.kind == EventKind.ERROR.value

@@ -26,6 +26,7 @@ from shared.token_log import FencedError, TokenLogWriter
 from tests.faults.proxy import FaultProxy
 from tests.jobs import MODEL, RETENTION_MS, admit, claim_next, log_of, make_job, state_of, writing
 from tests.listening import overhearing
+from tests.snapshot import Snapshot
 from tests.waiting import wait_until
 from worker.circuit_breaker import CircuitBreaker
 from worker.envelopes import Envelopes
@@ -90,14 +91,21 @@ def script() -> Script:
 
 
 def job_worker(
-    queue: JobQueue, logs: TokenLogWriter, script: Script, *, per_model: int = 4, in_all: int = 8
+    queue: JobQueue,
+    logs: TokenLogWriter,
+    script: Script,
+    *,
+    per_model: int = 4,
+    in_all: int = 8,
+    worker_id: str = "w1",
+    breaker: CircuitBreaker | None = None,
 ) -> JobWorker:
     worker = JobWorker(
         queue=queue,
         logs=logs,
         slots=Slots(per_model=per_model, in_all=in_all),
-        breaker=CircuitBreaker(Ollama("http://127.0.0.1:1"), OllamaSettings()),
-        worker_id="w1",
+        breaker=breaker or CircuitBreaker(Ollama("http://127.0.0.1:1"), OllamaSettings()),
+        worker_id=worker_id,
         worker_name="gpu-1",
         run=script,
         ended=script.ended.append,
@@ -108,11 +116,14 @@ def job_worker(
 
 @asynccontextmanager
 async def at_work(
-    redis: Redis, queue: JobQueue, script: Script, *, per_model: int = 4, in_all: int = 8
+    redis: Redis,
+    queue: JobQueue,
+    script: Script,
+    **options: Any,  # noqa: ANN401  see job_worker
 ) -> AsyncGenerator[JobWorker]:
     """A worker at work inside the block; at its end jobs that still run are put back."""
     async with writing(redis) as logs:
-        worker = job_worker(queue, logs, script, per_model=per_model, in_all=in_all)
+        worker = job_worker(queue, logs, script, **options)
         task = asyncio.create_task(worker.main())
         try:
             yield worker
@@ -127,7 +138,7 @@ async def until_status(redis: Redis, job: Job, status: JobStatus) -> dict[str, s
 
     async def state_with_status() -> dict[str, str] | None:
         state = await state_of(redis, job)
-        return state if state["status"] == status else None
+        return state if state.get("status") == status else None
 
     state = await wait_until(state_with_status, description=f"the job is {status}")
     assert state is not None
@@ -501,15 +512,6 @@ class TestAJobThatDoesNotEndHere:
         assert await log_of(redis, job) == []
         await assert_is_held(redis, successor, failures=1)
 
-    async def test_because_redis_lost_it_is_stopped(self, redis: Redis, queue: JobQueue, script: Script) -> None:
-        await admit(queue)
-        async with at_work(redis, queue, script) as worker:
-            in_hand = await script.next()
-            await redis.flushall()
-            await wait_until(lambda: not worker.in_hand(), description="the worker has parted with the job")
-
-        assert script.stopped == [(in_hand, FencedError)]
-
     async def test_is_given_back_when_this_worker_claims_it_anew_and_runs_when_the_old_run_has_ended(
         self, redis: Redis, queue: JobQueue, script: Script
     ) -> None:
@@ -534,7 +536,136 @@ async def assert_is_held(redis: Redis, claim: Claim, *, failures: int) -> None:
     assert (state["status"], state["owner"], int(state["epoch"])) == (JobStatus.RUNNING, "w2", claim.epoch)
     assert int(state["failures"]) == failures
     assert await redis.zscore(redis_keys.RUNNING + claim.job.model, claim.job.id) is not None
-    assert await JobQueue(redis).heartbeat("w2", [claim]) == ["held"]
+    assert (await JobQueue(redis).heartbeat("w2", [(claim, 0)])).answers == ["held"]
+
+
+class TestAJobThatRedisHasLost:
+    async def test_is_there_again_after_a_heartbeat_and_goes_on(
+        self, redis: Redis, queue: JobQueue, script: Script
+    ) -> None:
+        job = await admit(queue)
+        async with at_work(redis, queue, script):
+            in_hand = await script.next()
+            in_hand.log.append(EventKind.CHUNK.value, b"1")
+            await in_hand.log.stored()
+            before = await state_of(redis, job)
+            for _ in range(2):
+                await redis.flushall()
+                assert await until_status(redis, job, JobStatus.RUNNING) == before
+                assert await redis.zscore(redis_keys.RUNNING + MODEL, job.id) is not None
+            script.complete(in_hand)
+            await until_status(redis, job, JobStatus.COMPLETED)
+
+        assert [event.payload for event in await log_of(redis, job)] == [b"1", b"{}"]
+        assert script.stopped == []
+
+    async def test_just_before_its_end_is_finished_all_the_same(
+        self, redis: Redis, queue: JobQueue, script: Script
+    ) -> None:
+        job = await admit(queue)
+        async with at_work(redis, queue, script) as worker:
+            in_hand = await script.next()
+            in_hand.log.append(EventKind.CHUNK.value, b"1")
+            await in_hand.log.stored()
+            await redis.flushall()
+            script.complete(in_hand)
+            await wait_until(lambda: not worker.in_hand(), description="the worker has parted with the job")
+
+        assert (await state_of(redis, job))["status"] == JobStatus.COMPLETED
+        assert [event.payload for event in await log_of(redis, job)] == [b"1", b"{}"]
+        assert script.ended == [in_hand]
+        assert 0 < await redis.pttl(redis_keys.LOG + job.id) <= RETENTION_MS
+
+    async def test_of_which_a_part_is_missing_is_not_finished_before_it_is_whole(
+        self, redis: Redis, queue: JobQueue, script: Script
+    ) -> None:
+        job = await admit(queue)
+        async with at_work(redis, queue, script) as worker:
+            in_hand = await script.next()
+            before = await Snapshot.of(redis)
+            in_hand.log.append(EventKind.CHUNK.value, b"1")
+            await in_hand.log.stored()
+            await before.bring_back()
+            script.complete(in_hand)
+            await wait_until(lambda: not worker.in_hand(), description="the worker has parted with the job")
+
+        assert [event.payload for event in await log_of(redis, job)] == [b"1", b"{}"]
+
+    async def test_is_put_back_all_the_same(self, redis: Redis, queue: JobQueue, script: Script) -> None:
+        job = await admit(queue)
+        async with at_work(redis, queue, script) as worker:
+            in_hand = await script.next()
+            worker.allow_pick_jobs = False
+            await redis.flushall()
+            script.put_back(in_hand)
+            await wait_until(lambda: not worker.in_hand(), description="the worker has parted with the job")
+
+        again = await claim_next(queue)
+        assert (again.job, again.failures) == (job, 0)
+
+    async def test_together_with_the_claim_is_not_claimed_by_another(
+        self, redis: Redis, queue: JobQueue, script: Script
+    ) -> None:
+        """It waits in the queue again, as if nobody had it, until its owner speaks up."""
+        job = await admit(queue)
+        before = await Snapshot.of(redis)
+        async with at_work(redis, queue, script) as worker:
+            in_hand = await script.next()
+            worker.allow_pick_jobs = False
+            await before.bring_back()
+            state = await until_status(redis, job, JobStatus.RUNNING)
+            assert await queue.claim("w2", {MODEL: 1}, limit=1) == []
+            script.complete(in_hand)
+            await until_status(redis, job, JobStatus.COMPLETED)
+
+        assert int(state["epoch"]) == in_hand.claim.epoch
+        assert script.ended == [in_hand]
+
+    async def test_has_time_to_be_put_back_before_others_claim_it(
+        self, redis: Redis, queue: JobQueue, script: Script
+    ) -> None:
+        """A worker whose connection broke, as at a failover, leaves what waits to those who may have it in hand."""
+        others = Script()
+        job = await admit(queue)
+        before = await Snapshot.of(redis)
+        async with at_work(redis, queue, script) as worker:
+            in_hand = await script.next()
+            worker.allow_pick_jobs = False
+            async with at_work(redis, queue, others, worker_id="w2") as other:
+                other.hold_off()
+                await before.bring_back()
+                other.wake()
+                await until_status(redis, job, JobStatus.RUNNING)
+                after = await admit(queue)
+                assert (await others.next()).claim.job == after
+            script.complete(in_hand)
+            await until_status(redis, job, JobStatus.COMPLETED)
+
+        assert script.ended == [in_hand]
+
+    async def test_and_that_another_worker_has_claimed_since_is_left_to_it(
+        self, redis: Redis, queue: JobQueue, script: Script
+    ) -> None:
+        await admit(queue)
+        before = await Snapshot.of(redis)
+        async with at_work(redis, queue, script) as worker:
+            in_hand = await script.next()
+            await before.bring_back()
+            (successor,) = await queue.claim("w2", {MODEL: 1}, limit=1)
+            await wait_until(lambda: not worker.in_hand(), description="the worker has parted with the job")
+
+        assert script.stopped == [(in_hand, FencedError)]
+        await assert_is_held(redis, successor, failures=0)
+
+
+async def test_a_worker_learns_that_redis_has_forgotten_it(redis: Redis, queue: JobQueue, script: Script) -> None:
+    """Nobody knows then what it offers, and it says so again."""
+    breaker = CircuitBreaker(Ollama("http://127.0.0.1:1"), OllamaSettings())
+    async with at_work(redis, queue, script, breaker=breaker), asyncio.timeout(HANG_S):
+        await breaker.news.wait()  # it has said nothing yet
+        breaker.news.clear()
+        await redis.flushall()
+        await breaker.news.wait()
 
 
 class TestDraining:

@@ -8,10 +8,9 @@ from sqlalchemy import func, select
 from shared.database.engine import Database
 from shared.database.tables import jobs
 from shared.database.users import User
-from shared.job_queue import Claim
 from shared.jobs import JobStatus
 from shared.token_log import TokenLogWriter
-from tests.jobs import CHANNEL, make_job
+from tests.jobs import claim_of, make_job, open_log
 from worker.job_in_hand import JobInHand
 from worker.ledger import BATCH_ROWS, Ledger
 
@@ -20,8 +19,8 @@ ROWS = BATCH_ROWS + 1
 
 def ended(redis: Redis, user: User) -> JobInHand:
     job = make_job(user=user.id)
-    claim = Claim(job=job, epoch=1, failures=0, last_seq=0, last_event=b"", queue_ms=0, channel=CHANNEL)
-    log = TokenLogWriter(redis).open(job_id=job.id, epoch=1, last_seq=0, channel=CHANNEL)
+    claim = claim_of(job)
+    log = open_log(TokenLogWriter(redis), claim)
     in_hand = JobInHand(claim, log, is_loaded=True)
     in_hand.outcome = JobStatus.COMPLETED
     return in_hand

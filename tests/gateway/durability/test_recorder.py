@@ -63,7 +63,7 @@ async def answered(redis: Redis, queue: JobQueue) -> Claim:
         terminal="d" + encode_payload(LAST).decode(),
         worker="gpu-1",
     )
-    assert await redis.execute_command(*queue.leave_command(claim, end, service_ms=0))
+    assert await redis.execute_command(*queue.leave_command(claim, end, entries=0, service_ms=0))
     return claim
 
 

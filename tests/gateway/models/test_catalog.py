@@ -44,6 +44,16 @@ async def test_before_the_registry_was_read_no_model_is_said_not_to_exist(redis:
         catalog.served()
 
 
+async def test_names_stay_known_when_redis_has_lost_them(redis: Redis) -> None:
+    """Their workers are alive, and announce them again before long; meanwhile a job may wait."""
+    catalog = await catalog_of(redis)
+    await redis.flushall()
+    await catalog.renew()
+
+    assert catalog.served() == []
+    assert catalog.resolve("demo") == "demo:latest"
+
+
 async def catalog_of(redis: Redis) -> ModelCatalog:
     """Return what a gateway knows when one worker serves `SERVED`."""
     offers = tuple(ModelOffer(name, digest="", size_bytes=0, loaded=True) for name in SERVED)

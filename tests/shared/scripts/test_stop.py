@@ -134,7 +134,7 @@ class TestAJobThatRuns:
             assert await hear() == f"cancelled {job.id}".encode()
         assert await log_of(redis, job) == []
         for _ in range(2):
-            assert await queue.heartbeat("w1", [claim]) == ["stop:cancelled"]
+            assert (await queue.heartbeat("w1", [(claim, 0)])).answers == ["stop:cancelled"]
 
     async def test_ends_here_when_its_worker_is_lost(self, short_lease: JobQueue, redis: Redis) -> None:
         job = await admit(short_lease)
@@ -153,7 +153,7 @@ class TestAJobThatRuns:
         with pytest.raises(FencedError):
             await append(redis, claim, CHUNK)
         assert not await finish(redis, short_lease, claim)
-        assert await short_lease.heartbeat("worker", [claim]) == ["taken"]
+        assert (await short_lease.heartbeat("worker", [(claim, 0)])).answers == ["taken"]
         assert (await state_of(redis, job))["status"] == JobStatus.CANCELLED
 
     @pytest.mark.parametrize(
