@@ -132,7 +132,7 @@ class JobDesk:
             thinking=transcript.thinking or None,
             tool_calls=transcript.tool_calls or None,
             done_reason=transcript.done_reason,
-            usage=Usage(row.prompt_tokens, row.completion_tokens) if row.status is JobStatus.COMPLETED else None,
+            usage=transcript.usage or _usage_of(row),
             timings=_timings(transcript.timings) or JobTimings(row.queue_ms, None, row.first_token_ms, row.total_ms),
             error=transcript.error or _error_of(row),
             created_at=row.created_at,
@@ -141,6 +141,11 @@ class JobDesk:
             is_durable=row.is_durable,
             stream_url=self._links.to(row.id, user_id=row.user_id),
         )
+
+
+def _usage_of(row: FinishedJob) -> Usage | None:
+    completed = row.status is JobStatus.COMPLETED
+    return Usage(prompt_tokens=row.prompt_tokens, completion_tokens=row.completion_tokens) if completed else None
 
 
 def _error_of(row: FinishedJob) -> ErrorDetail | None:

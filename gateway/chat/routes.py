@@ -194,6 +194,7 @@ async def resume_stream(
 
 @get(
     "/",
+    middleware=[LimitByUser],
     summary="List the caller's jobs",
     operation=Operation(
         errors=[InvalidRequestError, StoreUnavailableError],
@@ -211,6 +212,7 @@ async def list_chats(request: AuthenticatedRequest, job_list: Injected[JobList])
 
 @get(
     "/{job_id:str}",
+    middleware=[LimitByUser],
     summary="Show a job",
     operation=Operation(errors=[NotFoundError, AnswerExpiredError, StoreUnavailableError]),
 )

@@ -85,7 +85,7 @@ async def test_of_two_ends_that_contradict_each_other_the_one_of_the_later_owner
     """A worker that was frozen stores what it has, and so does its successor, in any order."""
     stale = finished(ada.id, epoch=7, is_durable=True, answer='{"content":"stale"}')
     right = structs.replace(stale, epoch=8, answer='{"content":"right"}', status=JobStatus.FAILED)
-    for batch in ([stale], [right], [stale], [right, stale]):
+    for batch in ([stale], [right, stale], [stale]):
         async with database.transaction() as connection:
             await jobs.record_finished(connection, batch)
     assert await rows(database) == [structs.astuple(right)]
