@@ -45,7 +45,7 @@ from gateway.log_tail import LogTail
 from gateway.metrics.declared import Metrics
 from gateway.metrics.loop_lag import measure_loop_lag
 from gateway.metrics.own_port import create_metrics_app, served_on
-from gateway.metrics.reply_meter import ReplyMeter
+from gateway.metrics.reply_meter import ReplyMeter, count_durable
 from gateway.metrics.scrape import Scraper
 from gateway.models.catalog import ModelCatalog
 from gateway.principal import Limits
@@ -92,7 +92,7 @@ async def open_state(
         log_tail = LogTail(redis, waiting, relay.offer)
         positions = QueuePositions(queue, relay, catalog)
         identities = Identities(database=database, clock=clock, limits=Limits.of(settings.limits))
-        recorder = Recorder(redis, EndedJobs(redis), database)
+        recorder = Recorder(redis, EndedJobs(redis), database, count=partial(count_durable, metrics))
         durable_queue = DurableQueue(
             redis,
             stream_retention_ms=retention_ms,

@@ -30,8 +30,13 @@ class EndedJobs:
         reply = await self._take(keys, [limit, LEASE_MS])
         return {id_.decode(): decode_end(end) for id_, end in zip(reply[::2], reply[1::2], strict=True)}
 
-    async def publish(self, job_id: str, end: JobEnd) -> None:
-        """Say that an end is stored: whoever reads the job hears of it, and the entry goes. Safe to repeat."""
+    async def publish(self, job_id: str, end: JobEnd) -> bool:
+        """Say that an end is stored: whoever reads the job hears of it, and the entry goes. Safe to repeat.
+
+        Returns:
+            Whether that was news: the job was durable, and nobody has said so before.
+
+        """
         keys = [
             redis_keys.JOB + job_id,
             redis_keys.LOG + job_id,
@@ -41,7 +46,7 @@ class EndedJobs:
             redis_keys.ENDS,
         ]
         arguments = [job_id, end.epoch, end.status.value, end.terminal, redis_keys.JOBS, LISTED_MS]
-        await self._publish(keys, arguments)
+        return bool(await self._publish(keys, arguments))
 
     async def give_back(self, job_ids: list[str]) -> None:
         """Have ends that could not be stored tried again, by whoever comes first."""

@@ -23,6 +23,7 @@ class QueueSnapshot(Struct, frozen=True):
     """All queues at one moment."""
 
     queues: tuple[ModelQueue, ...]
+    unstored: int  # jobs that have ended, and PostgreSQL does not know it yet
     heartbeat_ages_ms: dict[str, int]  # by worker id; above WORKER_LEASE_MS the worker counts as dead
 
 
@@ -40,12 +41,13 @@ class QueueReader:
 
         """
         names = list(models)
-        keys = [redis_keys.WORKERS]
+        keys = [redis_keys.WORKERS, redis_keys.UNSTORED]
         for model in names:
             keys += [redis_keys.WAITING + model, redis_keys.DELAYED + model, redis_keys.RUNNING + model]
-        now_ms, leases, *rows = await self._snapshot(keys, [])
+        now_ms, leases, unstored, *rows = await self._snapshot(keys, [])
         return QueueSnapshot(
             queues=tuple(_to_queue(model, row, now_ms) for model, row in zip(names, rows, strict=True)),
+            unstored=unstored,
             heartbeat_ages_ms={
                 worker.decode(): now_ms - (int(lease_end) - WORKER_LEASE_MS)
                 for worker, lease_end in zip(leases[::2], leases[1::2], strict=True)

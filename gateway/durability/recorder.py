@@ -7,6 +7,7 @@ nothing. While PostgreSQL is away the ends stay in Redis (shared/ended_jobs.py),
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -27,12 +28,23 @@ _log = logging.getLogger(__name__)
 
 
 class Recorder:
-    """Brings ends of jobs to PostgreSQL."""
+    """Brings ends of jobs to PostgreSQL.
 
-    def __init__(self, redis: Redis, ended_jobs: EndedJobs, database: Database) -> None:
+    Args:
+        redis: Where the logs are.
+        ended_jobs: What is to be stored.
+        database: Where.
+        count: Is shown each durable job that has ended, once.
+
+    """
+
+    def __init__(
+        self, redis: Redis, ended_jobs: EndedJobs, database: Database, *, count: Callable[[FinishedJob], None]
+    ) -> None:
         self._redis = redis
         self._ended_jobs = ended_jobs
         self._database = database
+        self._count = count
         self._hurry = asyncio.Event()
 
     def hurry(self) -> None:
@@ -61,7 +73,7 @@ class Recorder:
         """
         ends = await self._ended_jobs.take(BATCH)
         try:
-            await self._store(ends)
+            rows = await self._store(ends)
         except StoreUnavailableError as error:
             await self._ended_jobs.give_back(list(ends))
             _log.warning("ends_unstored", extra={"jobs": len(ends), "error": error.message})
@@ -70,8 +82,8 @@ class Recorder:
             raise
         except Exception:  # noqa: BLE001  a database not migrated yet, or one end that it refuses
             return await self._record_singly(ends)
-        for job_id, end in ends.items():
-            await self._ended_jobs.publish(job_id, end)
+        for row in rows:
+            await self._tell(row, ends[row.id])
         return len(ends)
 
     async def _record_singly(self, ends: dict[str, JobEnd]) -> int:
@@ -79,29 +91,34 @@ class Recorder:
         stored = 0
         for job_id, end in ends.items():
             try:
-                await self._store({job_id: end})
+                (row,) = await self._store({job_id: end})
             except RedisError:
                 raise
             except Exception as error:  # noqa: BLE001
                 _log.warning("end_unstored", extra={"job_id": job_id, "error": str(error)})
             else:
-                await self._ended_jobs.publish(job_id, end)
+                await self._tell(row, end)
                 stored += 1
         return stored
 
-    async def _store(self, ends: dict[str, JobEnd]) -> None:
-        """Commit ends with what was answered.
+    async def _tell(self, row: FinishedJob, end: JobEnd) -> None:
+        if await self._ended_jobs.publish(row.id, end):
+            self._count(row)
+
+    async def _store(self, ends: dict[str, JobEnd]) -> list[FinishedJob]:
+        """Commit ends with what was answered, and return that.
 
         Raises:
             StoreUnavailableError: PostgreSQL is out of reach; nothing is stored.
 
         """
         if not ends:
-            return
+            return []
         rows = [FinishedJob.of(job_id, end, await self._answered(job_id, end)) for job_id, end in ends.items()]
         async with self._database.transaction() as connection:
             await jobs.record_finished(connection, rows)
             await accepted_jobs.remove(connection, [row.id for row in rows if row.is_durable])
+        return rows
 
     async def _answered(self, job_id: str, end: JobEnd) -> list[Event]:
         """Return what is in a durable job's log, but for its end, which may be there already."""

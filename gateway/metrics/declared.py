@@ -90,7 +90,7 @@ class Metrics:
             "jobs_total",
             ("model", "outcome"),
             unit="jobs",
-            meaning="Ends of jobs relayed here: completed, client_gone, or the error code that the client was given.",
+            meaning="Ends of jobs relayed here, and of durable ones stored here: completed, client_gone or a code.",
             action="worker_lost and upstream_*: look into the worker's and Ollama's log. expired: add workers.",
         )
         self.queue_wait = self._histogram(
@@ -155,6 +155,12 @@ class Metrics:
             unit="jobs",
             meaning="Jobs in the hands of workers.",
             action="Below model_slots while queue_depth is above 0, workers do not claim: look into their log.",
+        )
+        self.jobs_unstored = self._gauge(
+            "jobs_unstored",
+            unit="jobs",
+            meaning="Jobs that have ended and whose end PostgreSQL lacks still; readers of durable ones wait for it.",
+            action="Above 0 for more than a second PostgreSQL takes nothing: repair it. Nothing is lost meanwhile.",
         )
         self.model_slots = self._gauge(
             "model_slots",

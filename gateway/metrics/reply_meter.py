@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from gateway.metrics.declared import Metrics
 from shared.clock import Clock
+from shared.database.jobs import FinishedJob
 from shared.errors import by_code
 from shared.events import ErrorBody, Event, EventKind, Timings, Usage
 
@@ -25,6 +26,16 @@ class _DonePayload(Struct, frozen=True):
 
 _done_decoder = msgspec.json.Decoder(_DonePayload)
 _error_decoder = msgspec.json.Decoder(ErrorBody)
+
+
+def count_durable(metrics: Metrics, row: FinishedJob) -> None:
+    """Count the end of a durable job, which no reader need have seen."""
+    model = metrics.bounded_model(row.model)
+    metrics.jobs.labels(model, by_code(row.error_code).code if row.error_code else COMPLETED).inc()
+    if row.error_code is None:
+        metrics.queue_wait.labels(model).observe(row.queue_ms / 1000)
+        metrics.tokens.labels(model, "prompt").inc(row.prompt_tokens)
+        metrics.tokens.labels(model, "completion").inc(row.completion_tokens)
 
 
 class ReplyMeter:

@@ -1,6 +1,7 @@
 """Answers one scrape: brings the figures that live in Redis up to date, then writes all of them down."""
 
 import logging
+import math
 
 from prometheus_client.exposition import choose_encoder
 from redis.asyncio import Redis
@@ -36,6 +37,7 @@ class Scraper:
         # No await from here on: another scrape must not find the gauges half set.
         _forget(self._metrics)
         self._metrics.redis_up.set(snapshot is not None)
+        self._metrics.jobs_unstored.set(snapshot.unstored if snapshot else math.nan)
         if snapshot:
             _show_queues(self._metrics, snapshot)
             _show_workers(self._metrics, snapshot, registry)

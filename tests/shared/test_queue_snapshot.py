@@ -3,8 +3,9 @@ import pytest
 from redis.asyncio import Redis
 
 from shared import ids
+from shared.errors import JobCancelledError
 from shared.job_queue import WORKER_LEASE_MS, JobQueue
-from shared.jobs import Job, JobKind
+from shared.jobs import Job, JobKind, JobStatus
 from shared.queue_snapshot import ModelQueue, QueueReader
 from shared.registry import Announcement, announce
 
@@ -53,6 +54,15 @@ async def test_jobs_are_counted_where_they_are(redis: Redis, queue: JobQueue) ->
 
     assert (counted.model, counted.waiting, counted.delayed, counted.running) == (MODEL, 3, 1, 1)
     assert empty == ModelQueue(model="other", waiting=0, delayed=0, running=0, oldest_ms=0)
+
+
+async def test_ends_that_are_not_stored_are_counted(redis: Redis, queue: JobQueue) -> None:
+    for _ in range(2):
+        waiting = job("ada")
+        await enqueue(queue, waiting)
+        await queue.stop(waiting.id, error=JobCancelledError("Cancelled."), status=JobStatus.CANCELLED)
+
+    assert (await QueueReader(redis).snapshot([])).unstored == 2
 
 
 async def test_the_oldest_is_found_wherever_fair_order_has_put_it(redis: Redis, queue: JobQueue) -> None:

@@ -30,9 +30,15 @@ LAST = Chunk(model=MODEL, content="upon", done=True, done_reason="stop", usage=U
 
 
 @pytest.fixture
-def recorder(queue: JobQueue, redis: Redis, database: Database) -> Recorder:
+def counted() -> list[FinishedJob]:
+    """What the recorders count."""
+    return []
+
+
+@pytest.fixture
+def recorder(queue: JobQueue, redis: Redis, database: Database, counted: list[FinishedJob]) -> Recorder:
     del queue  # it sees to it that all keys expire
-    return Recorder(redis, EndedJobs(redis), database)
+    return Recorder(redis, EndedJobs(redis), database, count=counted.append)
 
 
 async def accepted(redis: Redis, database: Database, user_id: str) -> Job:
@@ -78,7 +84,7 @@ async def is_accepted(database: Database, job: Job) -> bool:
 
 
 async def test_an_answer_is_stored_and_then_told(
-    recorder: Recorder, queue: JobQueue, redis: Redis, database: Database, ada: User
+    recorder: Recorder, queue: JobQueue, redis: Redis, database: Database, ada: User, counted: list[FinishedJob]
 ) -> None:
     job = await accepted(redis, database, ada.id)
     await answered(redis, queue)
@@ -96,6 +102,7 @@ async def test_an_answer_is_stored_and_then_told(
     )
     assert not await is_accepted(database, job)
     assert [event.kind for event in await log_of(redis, job)] == [b"c", b"d"]
+    assert counted == [row]
     assert await recorder.record() == 0
 
 
@@ -150,17 +157,18 @@ async def test_a_gateway_that_dies_between_commit_and_telling_is_made_good_by_an
     assert [event.kind for event in await log_of(redis, job)] == [b"c", b"d"]
 
 
-async def test_many_gateways_at_once_tell_each_end_once(
-    queue: JobQueue, redis: Redis, database: Database, ada: User
+async def test_many_gateways_at_once_tell_and_count_each_end_once(
+    queue: JobQueue, redis: Redis, database: Database, ada: User, counted: list[FinishedJob]
 ) -> None:
     made = [await accepted(redis, database, ada.id) for _ in range(5)]
     for _ in made:
         await answered(redis, queue)
-    recorders = [Recorder(redis, EndedJobs(redis), database) for _ in range(4)]
+    recorders = [Recorder(redis, EndedJobs(redis), database, count=counted.append) for _ in range(4)]
 
     counts = await asyncio.gather(*(recorder.record() for recorder in recorders))
 
     assert sum(counts) == len(made)
+    assert sorted(row.id for row in counted) == [job.id for job in made]
     for job in made:
         assert [event.kind for event in await log_of(redis, job)] == [b"c", b"d"]
 
@@ -199,6 +207,6 @@ async def test_a_database_without_the_schema_is_waited_out(queue: JobQueue, redi
     await queue.stop(job.id, error=JobCancelledError("Cancelled."), status=JobStatus.CANCELLED)
     async with databases.fresh() as url:
         database = engine.connect(url, role="test")
-        assert await Recorder(redis, EndedJobs(redis), database).record() == 0
+        assert await Recorder(redis, EndedJobs(redis), database, count=print).record() == 0
         await database.close()
     assert await redis.zrange(redis_keys.UNSTORED, 0, -1) == [job.id.encode()]

@@ -2,8 +2,11 @@ import msgspec
 import pytest
 
 from gateway.metrics.declared import Metrics
-from gateway.metrics.reply_meter import ReplyMeter
+from gateway.metrics.reply_meter import ReplyMeter, count_durable
+from shared.database.jobs import FinishedJob
 from shared.events import Chunk, ErrorBody, ErrorDetail, Event, EventKind, Timings, Usage, encode_payload
+from shared.ids import new_id
+from shared.jobs import JobEnd, JobKind, JobStatus
 
 MODEL = {"model": "llama3.2:3b"}
 QUEUED = Event(0, EventKind.QUEUED.value, b"{}")
@@ -112,3 +115,29 @@ def test_leaving_after_the_end_is_none(metrics: Metrics, meter: ReplyMeter) -> N
 
     assert value(metrics, "jobs_total", outcome="completed") == 1
     assert value(metrics, "jobs_total", outcome="client_gone") is None
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome"), [(None, "completed"), ("upstream_error", "upstream_error"), ("made_up", "internal_error")]
+)
+def test_a_durable_job_counts_when_it_is_stored(metrics: Metrics, code: str | None, outcome: str) -> None:
+    terminal = error(code) if code else done(completion_tokens=5)
+    end = JobEnd(
+        user_id=new_id(),
+        kind=JobKind.CHAT,
+        model=MODEL["model"],
+        status=JobStatus.FAILED if code else JobStatus.COMPLETED,
+        request_id="r-1",
+        queue_ms=1500,
+        total_ms=4000,
+        attempts=1,
+        epoch=1,
+        is_durable=True,
+        terminal=(terminal.kind + terminal.payload).decode(),
+    )
+
+    count_durable(metrics, FinishedJob.of(new_id(), end, []))
+
+    assert value(metrics, "jobs_total", outcome=outcome) == 1
+    assert value(metrics, "tokens_total", kind="completion") == (None if code else 5)
+    assert value(metrics, "queue_wait_seconds_sum") == (None if code else 1.5)

@@ -1,3 +1,4 @@
+import math
 import time
 from pathlib import Path
 
@@ -153,6 +154,7 @@ async def test_without_redis_the_rest_is_shown_and_nothing_stale(tmp_path: Path,
         await server.stop()
 
     assert figures("redis_up") == 0
+    assert math.isnan(figures("jobs_unstored") or 0)
     assert figures("queue_depth", model="a") is None
     assert figures("workers", state="serving") is None
     assert figures("http_requests_in_progress") == 0
