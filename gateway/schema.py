@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 from litestar import Litestar, Request, Response, Router, get
+from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
@@ -89,7 +90,8 @@ def _visible_routes(app: Litestar) -> Iterator[_Route]:
     for route in sorted(app.routes, key=lambda route: route.path_format):
         if isinstance(route, HTTPRoute):
             for method, (handler, _) in sorted(route.route_handler_map.items()):
-                if handler.resolve_include_in_schema():
+                # A HEAD is the GET beside it, without a body.
+                if handler.resolve_include_in_schema() and method != HttpMethod.HEAD:
                     operation = handler.opt.get("operation", Operation())
                     middleware = frozenset(handler.resolve_middleware())
                     yield _Route(route.path_format, method, handler, operation, middleware)

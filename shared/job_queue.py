@@ -21,6 +21,7 @@ truth about leases. A job's state is the hash `ds:job:<id>`:
     retention_ms      how long it stays when the job has ended
     idempotency_key   the Redis key that stands for the job (shared/idempotency.py); absent: none does
     fingerprint       of the request, with that key
+    keyless_retention_ms  what `retention_ms` becomes when that key is freed
 
 It expires with its log: long enough to wait, run and be read while the job lives, `retention_ms` after that.
 """
@@ -143,8 +144,6 @@ class JobQueue:
 
         """
         id_, model = job.id, job.model
-        if idempotency:
-            retention_ms = max(retention_ms, KEPT_MS)
         keys = [
             redis_keys.WAITING + model,
             redis_keys.FAIR + model,
@@ -158,6 +157,7 @@ class JobQueue:
             *(limit.key for limit in limits),
             *([idempotency.key] if idempotency else ()),
         ]
+        kept_ms = max(retention_ms, KEPT_MS) if idempotency else retention_ms
         arguments = [
             id_,
             job.user_id,
@@ -166,7 +166,7 @@ class JobQueue:
             1,
             queue_timeout_ms,
             job.timeout_ms,
-            time_to_live_ms(job, queue_timeout_ms=queue_timeout_ms, retention_ms=retention_ms),
+            time_to_live_ms(job, queue_timeout_ms=queue_timeout_ms, retention_ms=kept_ms),
             unattended_ms,
             channel,
             encode_job(job),

@@ -40,6 +40,7 @@ class Announcement(Struct, frozen=True):
     ollama_version: str
     draining: bool  # takes nothing new
     resting: tuple[str, ...] = ()  # models that it has and does not offer, because they fail there
+    tasks: int = 0  # of its event loop
 
 
 class Registry(Struct, frozen=True):

@@ -104,4 +104,5 @@ class Announcer:
             max_jobs=self._slots.in_all,
             ollama_version=version,
             draining=not self._worker.allow_pick_jobs,
+            tasks=len(asyncio.all_tasks()),
         )

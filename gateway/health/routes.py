@@ -3,7 +3,8 @@
 import asyncio
 from typing import Literal
 
-from litestar import Response, Router, get
+from litestar import Response, Router, route
+from litestar.enums import HttpMethod
 from litestar.status_codes import HTTP_200_OK, HTTP_503_SERVICE_UNAVAILABLE
 from msgspec import Struct
 from redis.asyncio import Redis
@@ -18,6 +19,7 @@ from shared.database.engine import Database
 from shared.errors import StoreUnavailableError
 
 PROBE_AGAIN_AFTER_S = 2
+GET_OR_HEAD = (HttpMethod.GET, HttpMethod.HEAD)  # some probes ask for no body; the server sends none then
 CHECK_TIMEOUT_S = 2.0  # a probe that waits longer than its prober tells nothing
 
 
@@ -48,14 +50,15 @@ class Readiness(Struct, frozen=True):
     live_workers: int
 
 
-@get("/", summary="Show that this process serves")
+@route("/", http_method=GET_OR_HEAD, summary="Show that this process serves")
 async def show_health(settings: Injected[GatewaySettings]) -> Health:
     """Answer as long as the process can."""
     return Health(status="ok", name=settings.app.app_name, git_sha=settings.app.git_sha)
 
 
-@get(
+@route(
     "/ready",
+    http_method=GET_OR_HEAD,
     summary="Show whether requests should come here",
     operation=Operation(
         answers={

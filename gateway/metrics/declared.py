@@ -198,12 +198,26 @@ class Metrics:
             action="Above 1 the worker's host or its way to Redis is overloaded.",
         )
 
+        self.worker_tasks = self._gauge(
+            "worker_tasks",
+            ("worker",),
+            unit="tasks",
+            meaning="Tasks of a live worker's event loop, as it announced them last, every 5 s.",
+            action="A rise without end at the same load is a leak: please report it with the worker's log.",
+        )
+
         self.event_loop_lag = self._histogram(
             "event_loop_lag_seconds",
             (),
             LAG_BUCKETS_S,
             meaning="How late a timer of this process fires: the wait of everything that is ready to run.",
             action="Above 0.05 every stream stutters: add gateways.",
+        )
+        self.asyncio_tasks = self._gauge(
+            "asyncio_tasks",
+            unit="tasks",
+            meaning="Tasks of this process's event loop: a few for itself, about two for each request under way.",
+            action="A rise without end at the same load is a leak: please report it with the log.",
         )
 
     def bounded_model(self, model: str) -> str:

@@ -1,5 +1,6 @@
 """Answers one scrape: brings the figures that live in Redis up to date, then writes all of them down."""
 
+import asyncio
 import logging
 import math
 
@@ -38,6 +39,7 @@ class Scraper:
         _forget(self._metrics)
         self._metrics.redis_up.set(snapshot is not None)
         self._metrics.jobs_unstored.set(snapshot.unstored if snapshot else math.nan)
+        self._metrics.asyncio_tasks.set(len(asyncio.all_tasks()))
         if snapshot:
             _show_queues(self._metrics, snapshot)
             _show_workers(self._metrics, snapshot, registry)
@@ -57,6 +59,7 @@ def _forget(metrics: Metrics) -> None:
         metrics.model_resting,
         metrics.workers,
         metrics.worker_heartbeat_age,
+        metrics.worker_tasks,
     ):
         gauge.clear()
 
@@ -80,6 +83,7 @@ def _show_workers(metrics: Metrics, snapshot: QueueSnapshot, registry: Registry)
         metrics.workers.labels(state)
     for worker in registry.workers:
         metrics.workers.labels("draining" if worker.draining else "serving").inc()
+        metrics.worker_tasks.labels(f"{worker.host}-{worker.pid}").set(worker.tasks)
         for offer in worker.models:
             metrics.model_loaded.labels(metrics.bounded_model(offer.name)).inc(offer.loaded)
         for model in worker.resting:

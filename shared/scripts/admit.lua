@@ -73,7 +73,9 @@ local position = enqueue_job({
 if not is_new then redis.call('ZADD', KEYS[6], string.format('%.0f', admitted + tonumber(ARGV[6])), job_id) end
 if tonumber(ARGV[9]) > 0 then attend(job_id, KEYS[8]) end
 if idempotency_key then
-  redis.call('HSET', KEYS[4], 'idempotency_key', idempotency_key, 'fingerprint', ARGV[16])
+  local retention_ms = string.format('%.0f', math.max(tonumber(ARGV[15]), tonumber(ARGV[17])))
+  redis.call('HSET', KEYS[4], 'idempotency_key', idempotency_key, 'fingerprint', ARGV[16],
+    'retention_ms', retention_ms, 'keyless_retention_ms', ARGV[15])
   if is_new or redis.call('EXISTS', idempotency_key) == 0 then
     idempotency_hold(idempotency_key, job_id, ARGV[16], ARGV[17])
   end

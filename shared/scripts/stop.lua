@@ -10,7 +10,7 @@
 local RETRY_MS = 2000  -- a worker that dies before it obeys must not leave the job for ever
 local state = redis.call('HMGET', KEYS[1],
   'status', 'user', 'model', 'epoch', 'channel', 'owner', 'request_id', 'retention_ms', 'idempotency_key', 'fault',
-  'is_durable', 'kind', 'admitted_ms', 'started_ms', 'failures')
+  'is_durable', 'kind', 'admitted_ms', 'started_ms', 'failures', 'keyless_retention_ms')
 local id, status, model, owner = ARGV[1], state[1], state[3], state[6]
 if status and ARGV[2] ~= '' and ARGV[2] ~= state[2] then return false end
 if status ~= 'queued' and status ~= 'running' then
@@ -24,7 +24,11 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if ARGV[6] == '1' then
   local attended_until = redis.call('ZSCORE', KEYS[5], id)
   if not attended_until or tonumber(attended_until) > now then return {model, status} end
-  idempotency_release(state[9], id)  -- whoever comes back is to have an answer
+  if state[9] then  -- whoever comes back is to have an answer, and this job need not stay as long as its key
+    idempotency_release(state[9], id)
+    state[8] = state[16] or state[8]
+    redis.call('HSET', KEYS[1], 'retention_ms', state[8])
+  end
 end
 local waiting, delayed, running = ARGV[7] .. model, ARGV[8] .. model, ARGV[9] .. model
 if status == 'running' and tonumber(redis.call('ZSCORE', running, id) or '0') >= now then

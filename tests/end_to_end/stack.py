@@ -211,6 +211,12 @@ class Stack:
                 update(users).where(users.c.id == client.account.id).values(disabled_at=func.now())
             )
 
+    async def database_connections(self) -> int:
+        """Return how many connections there are to the database."""
+        counted = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+        async with self._database.transaction() as connection:
+            return (await connection.execute(counted)).scalar_one()
+
     async def until_recorded(self, job_id: str) -> RowMapping:
         """Wait until a job has its row in PostgreSQL, and return it."""
 

@@ -1,4 +1,5 @@
 import httpx
+import pytest
 from redis.asyncio import Redis
 
 from shared import redis_keys
@@ -13,6 +14,16 @@ async def test_health_names_the_build(start_process: ProcessStarter, database_ur
     async with httpx.AsyncClient(base_url=gateway.url) as client:
         health = await client.get("/health")
     assert health.json() == {"status": "ok", "name": "harbour", "git_sha": "4f2c1de"}
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/ready"])
+async def test_a_probe_that_wants_no_body_gets_the_rest_of_the_answer(client: httpx.AsyncClient, path: str) -> None:
+    asked = await client.get(path)
+
+    response = await client.head(path)
+
+    assert (response.status_code, response.content) == (200, b"")
+    assert response.headers["Content-Type"] == asked.headers["Content-Type"]
 
 
 async def test_a_gateway_without_workers_is_degraded_until_one_lives(
@@ -42,5 +53,6 @@ async def test_without_redis_nobody_should_send_requests(
         ready = await client.get("/health/ready")
         assert (ready.status_code, ready.json()["status"]) == (503, "unavailable")
         assert int(ready.headers["Retry-After"]) >= 1
+        assert (await client.head("/health/ready")).status_code == 503
         limited = await client.post("/v1/auth/login", json={})
         assert (limited.status_code, limited.json()["error"]["code"]) == (503, "store_unavailable")

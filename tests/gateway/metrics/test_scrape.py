@@ -36,6 +36,7 @@ def worker(id_: str, *models: ModelOffer, draining: bool = False, resting: tuple
         ollama_version="",
         draining=draining,
         resting=resting,
+        tasks=9,
     )
 
 
@@ -92,6 +93,8 @@ async def test_queues_and_workers_are_shown_as_redis_has_them(redis: Redis, figu
     assert [figures("model_resting", model=model) for model in "ab"] == [None, 1]
     assert [figures("workers", state=state) for state in ("serving", "draining")] == [1, 1]
     assert (figures("worker_heartbeat_age_seconds", worker="gpu-1-7") or 0) >= 1
+    assert figures("worker_tasks", worker="gpu-1-7") == 9
+    assert (figures("asyncio_tasks") or 0) >= 1
     assert (figures("queue_oldest_age_seconds", model="a") or 0) >= 60
     assert figures("queue_oldest_age_seconds", model="b") == 0
     assert figures("redis_up") == 1
@@ -107,6 +110,7 @@ async def test_what_is_gone_is_not_shown_any_more(redis: Redis, figures: Figures
 
     assert figures("workers", state="serving") == 0
     assert figures("worker_heartbeat_age_seconds", worker="gpu-1-7") is None
+    assert figures("worker_tasks", worker="gpu-1-7") is None
     assert figures("model_slots", model="a") == 0  # still known, so its queue may hold jobs
     assert figures("model_loaded", model="a") is None
 

@@ -26,6 +26,10 @@ async def left_by_its_readers(queue: JobQueue, job: Job) -> Stopped | None:
     return await queue.stop(job.id, error=GONE, status=JobStatus.CANCELLED, only_if_unattended=True)
 
 
+async def is_unattended(queue: JobQueue, job_id: str) -> bool:
+    return job_id in await queue.unattended()
+
+
 class TestTheSameRequestAgain:
     async def test_is_attached_and_enqueues_nothing(self, queue: JobQueue) -> None:
         job = await admit(queue, idempotency=known_by())
@@ -139,6 +143,20 @@ class TestTheKeyIsFree:
         await left_by_its_readers(queue, job)
 
         assert isinstance(await try_to_admit(queue, make_job(), idempotency=known_by()), Admitted)
+
+    async def test_and_its_job_stays_no_longer_than_one_without_a_key(self, queue: JobQueue, redis: Redis) -> None:
+        waiting = await admit(queue, idempotency=known_by(), unattended_ms=1)
+        running = await admit(queue, make_job(model="other:latest"), idempotency=known_by("other"), unattended_ms=1)
+        claim = await claim_next(queue, model="other:latest")
+        for job in (waiting, running):
+            await wait_until(lambda id_=job.id: is_unattended(queue, id_), description="the job is unattended")
+            await left_by_its_readers(queue, job)
+        await append(redis, claim, (EventKind.ERROR, b"{}"))
+        await finish(redis, queue, claim, JobStatus.CANCELLED)
+
+        for job in (waiting, running):
+            assert await redis.pttl(redis_keys.JOB + job.id) <= RETENTION_MS
+            assert await redis.pttl(redis_keys.LOG + job.id) <= RETENTION_MS
 
     async def test_when_redis_has_lost_its_job(self, queue: JobQueue, redis: Redis) -> None:
         job = await admit(queue, idempotency=known_by())
