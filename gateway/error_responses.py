@@ -74,8 +74,7 @@ def _headers(error: DeeperSensorError) -> dict[str, str]:
     if isinstance(error, errors.UnauthenticatedError):
         return {"WWW-Authenticate": "Bearer"}
     if isinstance(error, errors.TryLaterError):
-        limits = refusal_headers(error) if isinstance(error, errors.RateLimitedError) else {}
-        return {"Retry-After": str(max(1, math.ceil(error.retry_after_s))), **limits}
+        return {"Retry-After": str(max(1, math.ceil(error.retry_after_s))), **refusal_headers(error)}
     if isinstance(error, errors.RequestTimeoutError):
         # Not after a body that is too large: a client that is still sending would be reset, and never see the answer.
         return {"Connection": "close"}

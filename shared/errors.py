@@ -5,7 +5,8 @@ HTTP status codes are the gateway's business: gateway/error_responses.py maps th
 the same `code` and `type` into the `error` event that ends a stream.
 """
 
-from typing import ClassVar, Literal
+from collections.abc import Sequence
+from typing import ClassVar, Literal, Protocol
 
 
 class DeeperSensorError(Exception):
@@ -144,6 +145,30 @@ class TryLaterError(DeeperSensorError):
         self.retry_after_s = retry_after_s
 
 
+class LimitLeft(Protocol):
+    """How much of a rate limit there is."""
+
+    @property
+    def scope(self) -> str:
+        """Whose limit it is, for example `user` or `address`."""
+        ...
+
+    @property
+    def per_minute(self) -> int:
+        """The limit."""
+        ...
+
+    @property
+    def remaining(self) -> int:
+        """What is left of it."""
+        ...
+
+    @property
+    def reset_s(self) -> float:
+        """Until it is whole again."""
+        ...
+
+
 class RateLimitedError(TryLaterError):
     """A rate limit is used up; `retry_after_s` is exact as long as nobody else spends from it.
 
@@ -171,9 +196,20 @@ class RateLimitedError(TryLaterError):
 
 
 class QueueFullError(TryLaterError):
-    """As many jobs as allowed wait for this model; `retry_after_s` comes from the measured drain rate."""
+    """As many jobs as allowed wait for this model; `retry_after_s` comes from the measured drain rate.
+
+    Args:
+        message: For people.
+        retry_after_s: Until the queue has moved.
+        limits: What the request would have spent from.
+
+    """
 
     code = "queue_full"
+
+    def __init__(self, message: str, *, retry_after_s: float, limits: Sequence[LimitLeft] = ()) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.limits = limits
 
 
 class NoWorkerError(TryLaterError):

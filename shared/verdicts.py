@@ -46,6 +46,7 @@ class QueueFull(Struct, frozen=True):
 
     depth: int
     service_ms: int  # as in Place
+    limits: tuple[tuple[int, int], ...]  # as in Admitted
 
 
 class Attached(Struct, frozen=True):
@@ -71,8 +72,8 @@ def to_verdict(reply: list[Any]) -> Verdict:
     match reply:
         case [b"limited", index, retry_after_us, limits]:
             return LimitReached(index=index, retry_after_us=retry_after_us, limits=_pairs(limits))
-        case [b"full", depth, service_ms]:
-            return QueueFull(depth=depth, service_ms=int(service_ms))
+        case [b"full", depth, service_ms, limits]:
+            return QueueFull(depth=depth, service_ms=int(service_ms), limits=_pairs(limits))
         case [b"attached", job_id, limits]:
             return Attached(job_id=job_id.decode(), limits=_pairs(limits))
         case [b"mismatched"]:

@@ -172,6 +172,7 @@ def to_admission(job_id: str, verdict: Verdict, *, limits: tuple[Limit, ...], sl
             raise QueueFullError(
                 f"{verdict.depth} jobs wait for this model already.",
                 retry_after_s=max(1, math.ceil(wait_ms(1, verdict.service_ms, slots) / 1000)),
+                limits=to_states(limits, list(verdict.limits)),
             )
 
 

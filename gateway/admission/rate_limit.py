@@ -50,6 +50,16 @@ class LimitState(Struct, frozen=True):
     remaining: int
     reset_s: float  # until it is whole, if nobody spends; 0: it is
 
+    @property
+    def scope(self) -> str:
+        """Whose limit it is."""
+        return self.limit.scope
+
+    @property
+    def per_minute(self) -> int:
+        """The limit itself."""
+        return self.limit.per_minute
+
 
 class RateLimiter:
     """Spends from rate limits for requests that do not enter the queue; those that do are limited as they enter."""

@@ -7,33 +7,27 @@ pass at once now, and that the limit is whole again in 10 s; one item for each l
 import math
 from collections.abc import Sequence
 
-from gateway.admission.rate_limit import LimitState
-from shared.errors import RateLimitedError
+from shared.errors import LimitLeft, QueueFullError, RateLimitedError, TryLaterError
 
 WINDOW_S = 60
 
 
-def rate_limit_headers(states: Sequence[LimitState]) -> dict[str, str]:
+def rate_limit_headers(limits: Sequence[LimitLeft]) -> dict[str, str]:
     """Return the headers of an answer whose request spent from these limits; none where nothing is limited."""
-    if not states:
+    if not limits:
         return {}
     return {
-        "RateLimit-Policy": ", ".join(_policy(state.limit.scope, state.limit.per_minute) for state in states),
-        "RateLimit": ", ".join(_rest(state.limit.scope, state.remaining, state.reset_s) for state in states),
+        "RateLimit-Policy": ", ".join(f'"{limit.scope}";q={limit.per_minute};w={WINDOW_S}' for limit in limits),
+        "RateLimit": ", ".join(f'"{limit.scope}";r={limit.remaining};t={math.ceil(limit.reset_s)}' for limit in limits),
     }
 
 
-def refusal_headers(error: RateLimitedError) -> dict[str, str]:
-    """Return the headers of a 429; they name the limit that is used up."""
-    return {
-        "RateLimit-Policy": _policy(error.scope, error.per_minute),
-        "RateLimit": _rest(error.scope, error.remaining, error.reset_s),
-    }
-
-
-def _policy(scope: str, per_minute: int) -> str:
-    return f'"{scope}";q={per_minute};w={WINDOW_S}'
-
-
-def _rest(scope: str, remaining: int, reset_s: float) -> str:
-    return f'"{scope}";r={remaining};t={math.ceil(reset_s)}'
+def refusal_headers(error: TryLaterError) -> dict[str, str]:
+    """Return the headers of a refusal: of a 429 they name the limit that is used up, of a full queue all of them."""
+    match error:
+        case RateLimitedError():
+            return rate_limit_headers([error])
+        case QueueFullError():
+            return rate_limit_headers(error.limits)
+        case _:
+            return {}

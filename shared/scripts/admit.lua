@@ -11,7 +11,8 @@
 --      it is new), 23… three per rate limit (see gcra.lua)
 -- Returns {'limited', index of the limit, retry after µs, {remaining, µs until whole, … per limit}}
 --      or {'mismatched'}, or {'reserved'} (the key's job is being stored just now), or {'attached', job id, {remaining, µs until whole, … per limit}}
---      or {'full', depth, service ms}, or {'admitted', position, service ms, {remaining, µs until whole, … per limit}}
+--      or {'full', depth, service ms, {remaining, µs until whole, … per limit}}
+--      or {'admitted', position, service ms, {remaining, µs until whole, … per limit}}
 local job_id, user_id, model = ARGV[1], ARGV[2], ARGV[3]
 local time = redis.call('TIME')
 local now_us = time[1] * 1000000 + time[2]
@@ -57,7 +58,7 @@ end
 local service_ms = redis.call('HGET', KEYS[3], 'service_ms') or '0'
 local depth = redis.call('ZCARD', KEYS[1]) + redis.call('ZCOUNT', KEYS[9], now, '+inf')
 if depth >= tonumber(ARGV[4]) then
-  return {'full', depth, service_ms}
+  return {'full', depth, service_ms, gcra_states(verdict.limits)}
 end
 
 gcra_spend(KEYS, 10, verdict, now_us)

@@ -19,15 +19,27 @@ local function gcra_used(key, now_us, whole_us)
   return used
 end
 
+-- Returns {remaining, µs until whole, … per limit}: after spending `used_us`, or as they stand without it.
+local function gcra_states(limits, used_us)
+  local states = {}
+  for i, limit in ipairs(limits) do
+    local used = used_us and used_us[i] or limit.used
+    states[2 * i - 1] = math.floor((limit.whole - used) / limit.interval)
+    states[2 * i] = used
+  end
+  return states
+end
+
 -- Looks at `count` limits and spends nothing. Returns a table:
 --   allowed         whether all of them pass
 --   index           which of them makes the caller wait longest, from 1; nil when allowed
 --   retry_after_us  when all would pass, if nobody else spends; nil when allowed
 --   states          {remaining, µs until whole, … per limit}: after spending when allowed, else as they stand
+--   limits          what gcra_states takes
 --   used_us         {µs until whole after spending, … per limit}: what gcra_spend writes
 local function gcra_check(keys, first_key, args, first_arg, count, now_us)
-  local verdict = {allowed = true, states = {}, used_us = {}}
   local limits = {}
+  local verdict = {allowed = true, limits = limits, used_us = {}}
   for i = 1, count do
     local arg = first_arg + 3 * (i - 1)
     local interval, burst, cost = tonumber(args[arg]), tonumber(args[arg + 1]), tonumber(args[arg + 2])
@@ -40,11 +52,7 @@ local function gcra_check(keys, first_key, args, first_arg, count, now_us)
       verdict.allowed, verdict.index, verdict.retry_after_us = false, i, wait
     end
   end
-  for i, limit in ipairs(limits) do
-    local used = verdict.allowed and verdict.used_us[i] or limit.used
-    verdict.states[2 * i - 1] = math.floor((limit.whole - used) / limit.interval)
-    verdict.states[2 * i] = used
-  end
+  verdict.states = gcra_states(limits, verdict.allowed and verdict.used_us)
   return verdict
 end
 

@@ -29,7 +29,7 @@ redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now)
 local service_ms = redis.call('HGET', KEYS[2], 'service_ms') or '0'
 local depth = redis.call('ZCARD', KEYS[1]) + redis.call('ZCARD', KEYS[3])
 if depth >= tonumber(ARGV[2]) then
-  return {'full', depth, service_ms}
+  return {'full', depth, service_ms, gcra_states(verdict.limits)}
 end
 
 gcra_spend(KEYS, 4, verdict, now_us)

@@ -48,6 +48,8 @@ async def test_one_too_many_is_refused(crowd: Crowd, path: str) -> None:
     assert refused.status_code == 503
     assert refused.headers["Content-Type"] == "application/json"
     assert int(refused.headers["Retry-After"]) > 0
+    assert remaining(refused) == BURST - SLOTS - DEPTH
+    assert refused.headers["RateLimit-Policy"] == crowd.running[0].response.headers["RateLimit-Policy"]
     assert refused.json()["error"]["code"] == "queue_full"
 
 

@@ -101,7 +101,9 @@ class TestARefusal:
 
         refused = await try_to_admit(queue, make_job(), limits=[WIDE], max_depth=2)
 
-        assert refused == QueueFull(depth=2, service_ms=0)
+        assert isinstance(refused, QueueFull)
+        assert (refused.depth, refused.service_ms) == (2, 0)
+        assert [remaining for remaining, _ in refused.limits] == [8]
         assert await dump(redis) == before
 
     async def test_by_both_is_told_as_the_limit(self, queue: JobQueue) -> None:

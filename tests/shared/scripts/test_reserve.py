@@ -49,8 +49,8 @@ class TestAReservation:
         await admit(queue, max_depth=2)
         assert isinstance(await reserve(durable, make_job(), max_depth=2), Admitted)
 
-        assert await reserve(durable, make_job(), max_depth=2) == QueueFull(depth=2, service_ms=0)
-        assert await try_to_admit(queue, make_job(), max_depth=2) == QueueFull(depth=2, service_ms=0)
+        assert await reserve(durable, make_job(), max_depth=2) == QueueFull(depth=2, service_ms=0, limits=())
+        assert await try_to_admit(queue, make_job(), max_depth=2) == QueueFull(depth=2, service_ms=0, limits=())
 
     async def test_is_held_for_a_while_and_then_given_up(self, durable: DurableQueue, redis: Redis) -> None:
         job = make_job(is_durable=True)
