@@ -482,6 +482,24 @@ class TestAJobThatDoesNotEndHere:
 
             await until_status(redis, job, JobStatus.QUEUED)
 
+    async def test_is_put_back_only_when_what_was_said_last_is_stored(
+        self, redis: Redis, wire: FaultProxy, queue: JobQueue, script: Script, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Somebody else may claim it at once, and then the log refuses what comes."""
+        job = await admit(queue)
+        async with connect(wire.url, role="test") as wired, at_work(wired, queue, script) as worker:
+            in_hand = await script.next()
+            worker.allow_pick_jobs = False
+            wire.cut()
+            in_hand.log.append(EventKind.CHUNK.value, b"{}")
+            script.put_back(in_hand)
+            await wait_until(lambda: "log_write_failed" in caplog.messages, description="the outage is noticed")
+            assert (await state_of(redis, job))["status"] == JobStatus.RUNNING
+            wire.mend()
+
+            await until_status(redis, job, JobStatus.QUEUED)
+        assert [event.kind for event in await log_of(redis, job)] == [EventKind.CHUNK.value]
+
     async def test_because_it_was_taken_is_stopped_and_left_to_its_new_owner(
         self, redis: Redis, queue: JobQueue, script: Script
     ) -> None:
