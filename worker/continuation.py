@@ -18,25 +18,16 @@ import msgspec
 from msgspec import Struct
 from redis.exceptions import RedisError
 
-from shared.events import EventKind, Resumed
+from shared.events import Event, EventKind, Resumed
 from shared.jobs import Job, JobKind
 from shared.token_log import JobLog
+from shared.transcripts import transcribe
 from worker.ollama import Deadlines, Ollama
 from worker.ollama_replies import Reply
 
 RETRY_READ_S = 0.2
 
 _log = logging.getLogger(__name__)
-_nothing = msgspec.Raw(b"")
-
-
-class _Chunk(Struct):
-    content: str = ""
-    thinking: str = ""
-    tool_calls: msgspec.Raw = _nothing
-
-
-_chunks = msgspec.json.Decoder(_Chunk)
 _resumptions = msgspec.json.Decoder(Resumed)
 
 
@@ -112,28 +103,28 @@ async def _read_part(log: JobLog) -> Part:
         await asyncio.sleep(RETRY_READ_S)
 
 
-async def _read_chunks(log: JobLog) -> list[bytes]:
-    """Return the payloads of the chunks that count; none if Redis has lost some of them with an earlier owner."""
-    payloads: list[bytes] = []
+async def _read_chunks(log: JobLog) -> list[Event]:
+    """Return the chunks that count; none if Redis has lost some of them with an earlier owner."""
+    chunks: list[Event] = []
     seq, is_whole = 0, True
     async for event in log.read_back():
         is_whole, seq = is_whole and event.seq == seq + 1, event.seq
         if event.kind == EventKind.CHUNK.value:
-            payloads.append(event.payload)
+            chunks.append(event)
         elif event.kind == EventKind.RESUMED.value and _resumptions.decode(event.payload).mode == "restarted":
-            payloads.clear()
+            chunks.clear()
             is_whole = True
-    return payloads if is_whole and seq == log.last_seq else []
+    return chunks if is_whole and seq == log.last_seq else []
 
 
-def _to_part(payloads: Sequence[bytes]) -> Part:
-    chunks = [_chunks.decode(payload) for payload in payloads]
+def _to_part(chunks: Sequence[Event]) -> Part:
+    said = transcribe(chunks)
     return Part(
-        content="".join(chunk.content for chunk in chunks),
-        thinking="".join(chunk.thinking for chunk in chunks),
+        content=said.content,
+        thinking=said.thinking,
         chunks=len(chunks),
-        size_bytes=sum(map(len, payloads)),
-        calls_tools=any(bytes(chunk.tool_calls) for chunk in chunks),
+        size_bytes=sum(len(chunk.payload) for chunk in chunks),
+        calls_tools=bool(said.tool_calls),
     )
 
 

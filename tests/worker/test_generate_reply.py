@@ -21,7 +21,7 @@ from worker.ollama import Ollama
 from worker.settings import OllamaSettings
 
 STARTED = (EventKind.STARTED, b"{}")
-CHUNK = (EventKind.CHUNK, b"{}")
+CHUNK = (EventKind.CHUNK, encode_payload(Chunk(model=MODEL, content="", done=False)))
 RESUMED = (EventKind.RESUMED, encode_payload(Resumed(attempt=2, mode="restarted")))
 USAGE = Usage(prompt_tokens=3, completion_tokens=5)
 TIMINGS = Timings(queue_ms=1, load_ms=2, first_token_ms=7, total_ms=9)
