@@ -81,16 +81,15 @@ async def find_continuation(
         ModelNotFoundError: It does not have the model.
 
     """
-    if job.kind is not JobKind.CHAT or job.calls_tools:
-        return None
-    part = await _read_part(log)
-    continuation = _plan(job, part)
-    if continuation is None or continuation.may_say == 0:
-        return continuation
-    rendered = await ollama.render(_to_render(continuation.request), deadlines=deadlines, headers=headers)
-    goes_on = rendered is not None and rendered.endswith(part.content.rstrip())
-    _log.info("answer_continued" if goes_on else "answer_restarted", extra={"chunks": part.chunks})
-    return continuation if goes_on else None
+    continuation: Continuation | None = None
+    if job.kind is JobKind.CHAT and not job.calls_tools:
+        continuation = _plan(job, await _read_part(log))
+    if continuation is not None and continuation.may_say != 0:
+        rendered = await ollama.render(_to_render(continuation.request), deadlines=deadlines, headers=headers)
+        if rendered is None or not rendered.endswith(continuation.part.content.rstrip()):
+            continuation = None
+    _log.info("answer_restarted" if continuation is None else "answer_continued")
+    return continuation
 
 
 async def _read_part(log: JobLog) -> Part:
