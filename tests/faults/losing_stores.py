@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Iterable
+from itertools import chain
 
-from tests.faults.clients import Manners
+from tests.faults.clients import Manners, Request
 from tests.faults.run import Run, running
+from tests.faults.site import MODELS, USERS
 from tests.faults.transcript import JobTranscript, now_ms
 from tests.faults.trial import Figure, Outcome, Trial, outcome
 
@@ -42,15 +44,23 @@ async def empty_redis(trial: Trial, rounds: int) -> Outcome:
 
 
 async def lose_postgresql(trial: Trial, rounds: int) -> Outcome:
-    """Stop PostgreSQL while clients ask on; afterwards every job has its row."""
-    async with running(trial.site, trial.directory, trial.chance) as run, trial.load(run):
-        for round_ in range(rounds):
-            trial.tell(f"PostgreSQL stopped {round_} of {rounds} times")
-            async with trial.site.without_postgresql():
-                await asyncio.sleep(trial.outage_s)
-            await _time_until_service(trial, run)
+    """Stop PostgreSQL while clients ask on: chats are answered all the time, and afterwards every job has its row."""
+    away_ms: list[tuple[float, float]] = []
+    async with running(trial.site, trial.directory, trial.chance) as run:
+        await _make_everybody_known(trial, run)
+        async with trial.load(run):
+            for round_ in range(rounds):
+                trial.tell(f"PostgreSQL stopped {round_} of {rounds} times")
+                began_ms = now_ms()
+                async with trial.site.without_postgresql():
+                    await asyncio.sleep(trial.outage_s)
+                    away_ms.append((began_ms, now_ms()))
+                await _time_until_service(trial, run)
     missing = await trial.site.missing_rows(_answered(run.verdict.jobs))
-    return outcome(f"{rounds} x {trial.outage_s:g} s", run.verdict, more=[f"no row of job {id_}" for id_ in missing])
+    wrong = [f"no row of job {id_}" for id_ in missing]
+    wrong += [f"nobody was answered in outage {number}" for number, away in enumerate(away_ms) if not _taken(run, away)]
+    taken = sum(_taken(run, away) for away in away_ms)
+    return outcome(f"{rounds} x {trial.outage_s:g} s, {taken:,} jobs taken meanwhile", run.verdict, more=wrong)
 
 
 async def _kill_redis(trial: Trial, away_s: float) -> None:
@@ -66,6 +76,20 @@ async def _cut_redis(trial: Trial, away_s: float) -> None:
     await asyncio.sleep(away_s)
     for line in lines:
         line.mend()
+
+
+async def _make_everybody_known(trial: Trial, run: Run) -> None:
+    """Have each user ask at each gateway: who is known goes on without PostgreSQL."""
+    for gateway in trial.site.doors():
+        for user in range(USERS):
+            await run.ask(Request(user=user, model=MODELS[0], words=1, pace_ms=0), gateway=gateway)
+
+
+def _taken(run: Run, between_ms: tuple[float, float]) -> int:
+    """Return how many jobs were asked for in a span of time, and came to their end."""
+    began_ms, ended_ms = between_ms
+    exchanges = [each for job in run.verdict.jobs for each in (*job.answers, *chain(*job.readers.values()))]
+    return sum(each.status == 200 and began_ms <= each.opened_ms < ended_ms for each in exchanges)
 
 
 async def _time_until_service(trial: Trial, run: Run) -> float:
