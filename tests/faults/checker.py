@@ -7,19 +7,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from tests.faults import transcript
 from tests.faults.storyteller import MARK, mark_of, prefill_of
-from tests.faults.transcript import Connection, JobTranscript, SeenEvent, WholeAnswer
+from tests.faults.transcript import Connection, JobTranscript, KeptJob, SeenEvent, WholeAnswer
 from tests.ollama_double import Generation
 
 DOCUMENTED = Path(__file__).parents[2] / "docs" / "errors.md"
 TRANSCRIPT, SENT = "clients.jsonl", "model.jsonl"  # the files of a run
 
 _NOTHING_TO_WAIT_FOR = 204
+_ACCEPTED = 202
 _WITHOUT_ID = frozenset({"job_lost"})  # ends that no log can have
 _NUMBER = re.compile(r"\S+?\.(\d+)\.\d+\s*")  # in a storyteller's word: that of its generation
 
@@ -32,6 +34,7 @@ class Rule(StrEnum):
     DISORDERED = "events came out of order"
     UNEQUAL = "two readers were told different things under one id"
     WITHOUT_ID = "an event that can be resumed from has no id"
+    LOST = "an accepted job is not to be found"
     UNENDED = "there is no terminal event"
     TWO_ENDS = "there is more than one terminal event"
     AFTER_THE_END = "something came after the terminal event"
@@ -117,6 +120,8 @@ class _Verdict:
             self._judge_log(log)
         for answer in self._job.answers:
             self._judge_answer(answer, is_final=answer is self._job.answers[-1])
+        for kept in self._job.kept:
+            self._judge_kept(kept, is_final=kept is self._job.kept[-1])
         return self._found
 
     def _blame(self, rule: Rule, detail: str) -> None:
@@ -232,15 +237,39 @@ class _Verdict:
             return
         if [chunk["done"] for chunk in said] != [False] * (len(said) - 1) + [True]:
             self._blame(Rule.TWO_ENDS, f"in a whole answer: {[chunk['done'] for chunk in said]}")
-        text = "".join(chunk["content"] for chunk in said)
-        unused, kept = list(self._sent), ""
+        self._judge_whole("".join(chunk["content"] for chunk in said), said[-1]["usage"])
+
+    def _judge_kept(self, kept: KeptJob, *, is_final: bool) -> None:
+        """See that an accepted job came to its end, and with the whole answer if it completed."""
+        if kept.status != _ACCEPTED:
+            self._judge_code("acceptance", kept.code or "", kept.status, is_final=is_final)
+        elif kept.ended_as is None:
+            self._blame(Rule.LOST, f"{kept.job_id}: {kept.code}")
+        elif kept.ended_as in ("queued", "running"):
+            self._blame(Rule.UNENDED, f"accepted job {kept.job_id}")
+        elif kept.ended_as != "completed":
+            self._judge_code("accepted job", kept.code or "")
+        elif kept.content is None or kept.usage is None:
+            self._blame(Rule.LOST, f"the answer of {kept.job_id}")
+        else:
+            if strangers := set(MARK.findall(kept.content)) - {self._job.mark}:
+                self._blame(Rule.CROSSED, f"in an accepted job: {strangers}")
+            self._judge_whole(kept.content, kept.usage)
+
+    def _judge_whole(self, text: str, usage: Mapping[str, Any]) -> None:
+        """See that an answer in one piece is what one generation sent, or several that went on with one another."""
+        unused, kept, tokens = list(self._sent), "", 0
         runs = list(_by_generation(text)) or [""]
         for place, run in enumerate(runs):
-            generation = self._find(run, unused, kept=kept, is_whole=place == len(runs) - 1)
+            is_whole = place == len(runs) - 1
+            generation = self._find(run, unused, kept=kept, is_whole=is_whole)
             if generation is None:
                 return
             unused.remove(generation)
+            tokens += len(generation.sent) if is_whole else len(run.split())
             kept += run
+        if usage["completion_tokens"] != tokens:
+            self._blame(Rule.MISCOUNTED, f"{usage['completion_tokens']} instead of {tokens}")
 
 
 class _Part(Struct):

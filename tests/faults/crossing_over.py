@@ -2,7 +2,7 @@
 
 import asyncio
 
-from tests.faults.clients import Manners, Request
+from tests.faults.manners import Manners, Request
 from tests.faults.run import running
 from tests.faults.site import MODELS
 from tests.faults.trial import Outcome, Trial, outcome

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from tests.faults.clients import Manners, Request
+from tests.faults.manners import Manners, Request
 from tests.faults.run import Run, running
 from tests.faults.site import MODELS, SLOTS
 from tests.faults.storyteller import Misfortune

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Iterable
 from itertools import chain
 
-from tests.faults.clients import Manners, Request
+from tests.faults.manners import Manners, Request
 from tests.faults.run import Run, running
 from tests.faults.site import MODELS, USERS
 from tests.faults.transcript import JobTranscript, now_ms
-from tests.faults.trial import Figure, Outcome, Trial, outcome
+from tests.faults.trial import ATTACHED, Figure, Outcome, Trial, outcome
 
 AWAY_S = (0.2, 1.5)
 JOBS_AT_ONCE = 8
@@ -31,16 +31,21 @@ async def lose_redis(trial: Trial, rounds: int) -> Outcome:
 
 
 async def empty_redis(trial: Trial, rounds: int) -> Outcome:
-    """Empty Redis in the middle of answers that clients are attached to."""
-    async with running(trial.site, trial.directory, trial.chance, excused=LOST) as run:
+    """Empty Redis in the middle of answers: accepted jobs come back, and nobody attached to another waits for ever."""
+    emptied_ms: list[float] = []
+    async with running(trial.site, trial.directory, trial.chance) as run:
         for round_ in range(rounds):
             trial.tell(f"Redis emptied {round_} of {rounds} times")
-            asked = [run.ask(trial.request()) for _ in range(JOBS_AT_ONCE)]
-            await trial.busy_worker()
+            asked = [run.ask(trial.request(excused=LOST)) for _ in range(JOBS_AT_ONCE)]
+            asked += [run.ask(trial.request(manners=Manners(is_durable=True))) for _ in range(JOBS_AT_ONCE)]
+            await trial.until_begun(2 * JOBS_AT_ONCE)
+            emptied_ms.append(now_ms())
             await trial.site.redis.flushall()
             await asyncio.gather(*asked)
             await trial.site.until_whole()
-    return outcome(f"{rounds} times", run.verdict)
+    kept = [kept for job in run.verdict.jobs for kept in job.kept if kept.job_id]
+    times = [each.closed_ms - max(ms for ms in emptied_ms if ms < each.closed_ms) for each in kept]
+    return outcome(f"{rounds} times", run.verdict, Figure("accepted jobs ended after", times, bound_ms=10_000))
 
 
 async def lose_postgresql(trial: Trial, rounds: int) -> Outcome:
@@ -48,11 +53,13 @@ async def lose_postgresql(trial: Trial, rounds: int) -> Outcome:
     away_ms: list[tuple[float, float]] = []
     async with running(trial.site, trial.directory, trial.chance) as run:
         await _make_everybody_known(trial, run)
-        async with trial.load(run):
+        async with trial.load(run, manners=ATTACHED):
             for round_ in range(rounds):
                 trial.tell(f"PostgreSQL stopped {round_} of {rounds} times")
                 began_ms = now_ms()
                 async with trial.site.without_postgresql():
+                    for _ in range(JOBS_AT_ONCE):  # refused until it is back: a 202 could not be kept
+                        run.ask(trial.request(manners=Manners(is_durable=True)))
                     await asyncio.sleep(trial.outage_s)
                     away_ms.append((began_ms, now_ms()))
                 await _time_until_service(trial, run)

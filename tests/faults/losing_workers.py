@@ -3,8 +3,8 @@
 import asyncio
 import signal
 
-from tests.faults.clients import Manners
 from tests.faults.intervals import takeover_gaps_ms
+from tests.faults.manners import Manners
 from tests.faults.run import running
 from tests.faults.transcript import JobTranscript
 from tests.faults.trial import WORDS, Figure, Outcome, Trial, outcome

@@ -7,7 +7,7 @@ from random import Random
 
 from msgspec import Struct
 
-from tests.faults.clients import Manners, Request
+from tests.faults.manners import Manners, Request
 from tests.faults.run import Run, running
 from tests.faults.site import MODELS, USERS, Part, Site
 from tests.faults.trial import Outcome, Trial, outcome
@@ -95,6 +95,7 @@ def _request(chance: Random) -> Request:
             Manners(is_whole=True),
             Manners(is_whole=True, has_key=True),
             Manners(has_key=True),
+            Manners(is_durable=True),
             Manners(readers=3),
             Manners(breaks_off_after=(chance.randint(1, 20), chance.randint(1, 5))),
             Manners(leaves_after=chance.randint(1, 20)),

@@ -10,7 +10,8 @@ from msgspec import Struct
 
 from tests.faults import checker, transcript
 from tests.faults.checker import SENT, TRANSCRIPT
-from tests.faults.clients import Clients, Request
+from tests.faults.clients import Clients
+from tests.faults.manners import Request
 from tests.faults.site import Site
 from tests.faults.transcript import JobTranscript, Recorder
 

@@ -19,6 +19,7 @@ from tests.faults.transcript import (
     Connection,
     Ending,
     JobTranscript,
+    KeptJob,
     Line,
     Question,
     Recorder,
@@ -163,6 +164,13 @@ class TestWhatIsRight:
         kept = [event for type_, event in run.events if type_ == "chunk"][-chunks:]
         assert rules(run, answered(run, kept)) == set()
 
+    def test_is_an_accepted_job_with_its_answer(self) -> None:
+        run = Run(takeovers=(("continued", 3),))
+        assert (
+            rules(run, kept(run, KeptJob(MINE, "g", 0, 0, status=503, code="store_unavailable"), ended_as(run)))
+            == set()
+        )
+
     def test_is_a_failure_that_the_plan_excuses(self) -> None:
         run = Run()
         run.question = replace(run.question, excused=("upstream_interrupted",))
@@ -267,6 +275,25 @@ class TestPlanted:
         run = Run()
         run.events[-2][1]["content"] = run.events[-2][1]["content"][:-2]
         assert Rule.FALSE_SUCCESS in rules(run)
+
+    def test_accepted_job_that_is_gone(self) -> None:
+        run = Run()
+        assert rules(run, kept(run, KeptJob(MINE, "g", 0, 0, status=202, job_id=JOB, code="not_found"))) == {Rule.LOST}
+
+    def test_accepted_job_that_does_not_end(self) -> None:
+        run = Run()
+        assert rules(run, kept(run, replace(ended_as(run), ended_as="running"))) == {Rule.UNENDED}
+
+    def test_accepted_job_that_fails(self) -> None:
+        run = Run()
+        failed = replace(ended_as(run), ended_as="failed", code="job_lost")
+        assert rules(run, kept(run, failed)) == {Rule.FAILED}
+
+    def test_accepted_job_with_a_part_of_its_answer(self) -> None:
+        run = Run()
+        whole = ended_as(run)
+        assert Rule.FALSE_SUCCESS in rules(run, kept(run, replace(whole, content=(whole.content or "")[:-20])))
+        assert rules(run, kept(run, replace(whole, content=None))) == {Rule.LOST}
 
     @given(st.integers(1, 7))
     def test_missing_end(self, events: int) -> None:
@@ -386,6 +413,18 @@ def test_a_run_is_judged_from_its_files(tmp_path: Path) -> None:
 
 def test_the_documented_codes_are_read_from_the_table() -> None:
     assert documented_codes()["job_lost"] == 502
+
+
+def kept(run: Run, *lines: KeptJob) -> JobTranscript:
+    """Return the job as it was looked at after it had been accepted, or not."""
+    return by_job([run.question, *lines])[0]
+
+
+def ended_as(run: Run) -> KeptJob:
+    """Return the job as it is shown when it has completed."""
+    text = "".join(event["content"] for type_, event in run.events if type_ == "chunk")
+    usage = run.events[-1][1]["usage"]
+    return KeptJob(MINE, "g", 0, 0, status=202, job_id=JOB, ended_as="completed", content=text, usage=usage)
 
 
 def answered(run: Run, chunks: list[Event]) -> JobTranscript:

@@ -74,6 +74,21 @@ class WholeAnswer(Struct, frozen=True, tag="whole", tag_field="is"):
     has_hung: bool = False  # whether that was because the client lost its patience
 
 
+class KeptJob(Struct, frozen=True, tag="kept", tag_field="is"):
+    """What came of a request that a job be accepted, and of looking at it until it had ended."""
+
+    mark: str
+    gateway: str
+    opened_ms: float
+    closed_ms: float
+    status: int | None = None  # of the request; None: no answer came
+    code: str | None = None  # of the refusal, or with which the job ended
+    job_id: str | None = None
+    ended_as: str | None = None  # the last status that was seen; None: the job was not to be found
+    content: str | None = None
+    usage: dict[str, Any] | None = None
+
+
 class Cancellation(Struct, frozen=True, tag="cancellation", tag_field="is"):
     """A client was about to ask that a job be stopped."""
 
@@ -81,7 +96,7 @@ class Cancellation(Struct, frozen=True, tag="cancellation", tag_field="is"):
     at_ms: float
 
 
-Line = Question | Connection | WholeAnswer | Cancellation
+Line = Question | Connection | WholeAnswer | KeptJob | Cancellation
 
 
 class JobTranscript(Struct):
@@ -90,6 +105,7 @@ class JobTranscript(Struct):
     question: Question
     readers: dict[str, list[Connection]] = {}  # in the order in which each made them
     answers: list[WholeAnswer] = []
+    kept: list[KeptJob] = []
     was_cancelled: bool = False
 
     @property
@@ -139,6 +155,8 @@ def by_job(lines: Iterable[Line]) -> list[JobTranscript]:
                 job.readers.setdefault(line.reader, []).append(line)
             case WholeAnswer():
                 job.answers.append(line)
+            case KeptJob():
+                job.kept.append(line)
             case Cancellation():
                 job.was_cancelled = True
             case Question():

@@ -8,8 +8,8 @@ from random import Random
 
 from msgspec import Struct
 
-from tests.faults.clients import Manners, Request
 from tests.faults.intervals import percentile
+from tests.faults.manners import Manners, Request
 from tests.faults.run import Run, Verdict
 from tests.faults.site import MODELS, USERS, Part, Site
 from tests.faults.storyteller import Storyteller
@@ -18,8 +18,13 @@ from tests.waiting import wait_until
 WORDS = 30
 PACE_MS = 20.0
 LOAD = 6  # clients at once
-WHOLE_SHARE = 0.2  # of what they ask for
-KEY_SHARE = 0.5
+ATTACHED = (
+    Manners(),
+    Manners(has_key=True),
+    Manners(is_whole=True),
+    Manners(is_whole=True, has_key=True),
+)
+IN_ALL_WAYS = (*ATTACHED, Manners(is_durable=True))
 TOLD = 3  # words that a client has when something is said to happen in the middle of its answer
 
 
@@ -74,10 +79,31 @@ class Trial:
         self.tell = tell
         self.outage_s = outage_s
 
-    def request(self, *, words: int = WORDS, pace_ms: float = PACE_MS, manners: Manners | None = None) -> Request:
+    def request(
+        self,
+        *,
+        words: int = WORDS,
+        pace_ms: float = PACE_MS,
+        manners: Manners | None = None,
+        excused: tuple[str, ...] = (),
+    ) -> Request:
         """Return a request of anybody for any model."""
-        user, model = self.chance.randrange(USERS), self.chance.choice(MODELS)
-        return Request(user=user, model=model, words=words, pace_ms=pace_ms, manners=manners or Manners())
+        return Request(
+            user=self.chance.randrange(USERS),
+            model=self.chance.choice(MODELS),
+            words=words,
+            pace_ms=pace_ms,
+            manners=manners or Manners(),
+            excused=excused,
+        )
+
+    async def until_begun(self, jobs: int) -> None:
+        """Return when so many jobs are being answered at once."""
+
+        def have_begun() -> bool:
+            return sum(len(each.state.ended_as("active")) for each in self.site.storytellers) >= jobs
+
+        await wait_until(have_begun, description=f"{jobs} jobs are being answered")
 
     async def busy_worker(self) -> Part:
         """Return a worker that is in the middle of an answer, as soon as there is one."""
@@ -89,14 +115,20 @@ class Trial:
         return self.chance.choice(await wait_until(busy, description="a worker is in the middle of an answer"))
 
     @asynccontextmanager
-    async def load(self, run: Run, *, clients: int = LOAD, words: Sequence[int] = (WORDS,)) -> AsyncGenerator[None]:
-        """Have so many clients ask one thing after the other inside the block, streams and whole answers."""
+    async def load(
+        self,
+        run: Run,
+        *,
+        clients: int = LOAD,
+        words: Sequence[int] = (WORDS,),
+        manners: Sequence[Manners] = IN_ALL_WAYS,
+    ) -> AsyncGenerator[None]:
+        """Have so many clients ask one thing after the other inside the block."""
         is_over = asyncio.Event()
 
         async def ask_on() -> None:
             while not is_over.is_set():
-                manners = Manners(is_whole=self.chance.random() < WHOLE_SHARE, has_key=self.chance.random() < KEY_SHARE)
-                await run.ask(self.request(words=self.chance.choice(words), manners=manners))
+                await run.ask(self.request(words=self.chance.choice(words), manners=self.chance.choice(manners)))
 
         async with asyncio.TaskGroup() as asking:
             for _ in range(clients):
