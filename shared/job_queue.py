@@ -18,6 +18,7 @@ truth about leases. A job's state is the hash `ds:job:<id>`:
     avoid_until_ms    and that one only from then on
     fault             the error of the last attempt: the job's end, if its time is up before the next one
     stop              code with which the owner is to end it; absent: go on
+    time_to_live_ms   how long it stays while the job lives
     retention_ms      how long it stays when the job has ended
     idempotency_key   the Redis key that stands for the job (shared/idempotency.py); absent: none does
     fingerprint       of the request, with that key

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from shared import redis_keys, scripts
 from shared.idempotency import KEPT_MS
-from shared.job_queue import LEASE_MS, Claim, time_to_live_ms
+from shared.job_queue import LEASE_MS, Claim
 from shared.jobs import encode_job
 from shared.token_log import Command
 
@@ -53,9 +53,7 @@ class Restoration:
             claim.epoch,
             LEASE_MS,
             job.timeout_ms - claim.ran_ms + END_MARGIN_MS,
-            time_to_live_ms(
-                job, queue_timeout_ms=int(state[b"queue_timeout_ms"]), retention_ms=int(state[b"retention_ms"])
-            ),
+            state[b"time_to_live_ms"],
             0 if grace_ms < 0 else grace_ms + READERS_RETURN_MS,
             encode_job(job),
             state[b"owner"],

@@ -25,7 +25,7 @@ local function enqueue_job(job)
     'is_durable', job.is_durable, 'channel', job.channel, 'request_id', job.request_id,
     'admitted_ms', string.format('%.0f', job.admitted_ms), 'epoch', '0', 'failures', '0',
     'queue_timeout_ms', job.queue_timeout_ms, 'timeout_ms', job.timeout_ms, 'grace_ms', job.grace_ms,
-    'retention_ms', job.retention_ms)
+    'retention_ms', job.retention_ms, 'time_to_live_ms', job.time_to_live_ms)
   redis.call('PEXPIRE', job.hash, job.time_to_live_ms)
   redis.call('SET', job.payload, job.content, 'PX', job.time_to_live_ms)
   redis.call('ZADD', job.deadlines, string.format('%.0f', job.now + tonumber(job.queue_timeout_ms)), job.id)

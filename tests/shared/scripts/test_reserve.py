@@ -103,7 +103,7 @@ class TestAStoredJob:
         await reserve(durable, stored)
         assert await enqueue(durable, stored) == Place(position=2, service_ms=0)
 
-        volatile = ("is_durable", "admitted_ms")
+        volatile = ("is_durable", "admitted_ms", "time_to_live_ms")
         ours, theirs = await state_of(redis, stored), await state_of(redis, admitted)
         assert {**ours, **dict.fromkeys(volatile)} == {**theirs, **dict.fromkeys(volatile)}
         assert (ours["is_durable"], theirs["is_durable"]) == ("1", "")

@@ -5,6 +5,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from shared import redis_keys
+from shared.durable_queue import DurableQueue
 from shared.errors import JobCancelledError
 from shared.events import EventKind
 from shared.idempotency import Idempotency
@@ -15,6 +16,7 @@ from shared.verdicts import Admitted, Attached, Verdict
 from tests.jobs import (
     CHANNEL,
     MODEL,
+    RETENTION_MS,
     admit,
     append,
     claim_next,
@@ -26,6 +28,8 @@ from tests.jobs import (
     try_to_admit,
 )
 from tests.snapshot import Snapshot
+
+WEEK_MS = 7 * 86_400_000
 
 
 async def restore(redis: Redis, claim: Claim) -> int:
@@ -67,6 +71,19 @@ async def test_everything_is_as_it_was(queue: JobQueue, redis: Redis) -> None:
         assert abs(await redis.pttl(key) - lifetimes[key]) < 20_000
     assert (await queue.heartbeat("worker", [(claim, 1)])).answers == ["held"]
     assert await finish(redis, queue, claim)
+
+
+async def test_a_durable_job_stays_for_as_long_as_its_answer_would_be_kept(queue: JobQueue, redis: Redis) -> None:
+    job = make_job(is_durable=True)
+    durable = DurableQueue(redis, stream_retention_ms=RETENTION_MS, answer_retention_ms=WEEK_MS)
+    await durable.enqueue(job, channel=CHANNEL, queue_timeout_ms=60_000)
+    claim = await claim_next(queue)
+    await redis.flushall()
+
+    await restore(redis, claim)
+
+    for key in (redis_keys.JOB + job.id, redis_keys.LOG + job.id):
+        assert 0.9 * WEEK_MS < await redis.pttl(key) <= WEEK_MS
 
 
 async def test_its_readers_have_time_to_say_that_they_are_there(queue: JobQueue, redis: Redis) -> None:
