@@ -24,9 +24,8 @@ ROUNDS = int(os.environ.get("LEAK_ROUNDS", "60"))
 AT_ONCE, AT_ONCE_BEFORE = 6, 12  # the first clients open as many connections to the stores as will ever be needed
 FORGOTTEN_S = 30.0  # a limit for hanging, not an expectation
 
-LATE = (
-    6  # what pools may open late: to Ollama for each of three questions, to PostgreSQL for the first row, and the like
-)
+OF_JOBS = (b"ds:job:", b"ds:log:", b"ds:payload:", b"ds:readers:", b"ds:idempotency:")
+LATE = 6  # what pools may open late: three connections to Ollama, one to PostgreSQL for the first row, and the like
 
 _numbers = count()
 
@@ -62,8 +61,10 @@ async def test_after_many_rounds(stack: Stack) -> None:
     gateway = await stack.gateway(stream_retention_secs=1, disconnect_grace_secs=0)
     client = await stack.client(gateway=gateway)
     model = stack.model(Answer(("Once", " upon", Hang())))
+    keys_of_others = set(await stack.redis.keys())
     await leave_early(stack, client, model, rounds=2 * AT_ONCE_BEFORE, at_once=AT_ONCE_BEFORE)
-    before, keys_before = await held(stack, gateway), await until_forgotten(stack, set())
+    before = await held(stack, gateway)
+    keys_before = await until_forgotten(stack, keys_of_others, prefixes=OF_JOBS)
 
     await leave_early(stack, client, model, rounds=ROUNDS, at_once=AT_ONCE)
 
@@ -156,17 +157,11 @@ async def held(stack: Stack, gateway: ServerProcess) -> Held:
     )
 
 
-async def until_forgotten(stack: Stack, before: set[bytes]) -> set[bytes]:
-    """Wait until Redis holds no key of a job, nor another that was not there before; return those that it holds."""
-
-    async def others() -> set[bytes]:
-        keys = set(await stack.redis.keys())
-        return {key for key in keys if key.startswith((b"ds:job:", b"ds:log:", b"ds:payload:", b"ds:readers:"))} | (
-            keys - before if before else set()
-        )
+async def until_forgotten(stack: Stack, kept: set[bytes], *, prefixes: tuple[bytes, ...] = (b"",)) -> set[bytes]:
+    """Wait until Redis holds no key but these, of those with such prefixes; return all that it holds then."""
 
     async def forgotten() -> bool:
-        return not await others()
+        return not any(key.startswith(prefixes) for key in set(await stack.redis.keys()) - kept)
 
     await wait_until(forgotten, description="Redis has forgotten the jobs", timeout_s=FORGOTTEN_S)
     return set(await stack.redis.keys())
