@@ -240,6 +240,16 @@ class Stack:
             await connection.execute(text("LOCK TABLE accepted_jobs IN EXCLUSIVE MODE"))
             yield
 
+    async def until_one_waits_to_be_accepted(self) -> None:
+        """Wait until a job's place is reserved, and its gateway at the point of committing it."""
+        waiting = text("SELECT 1 FROM pg_locks WHERE NOT granted AND relation = CAST('accepted_jobs' AS regclass)")
+
+        async def waits() -> bool:
+            async with self._database.transaction() as connection:
+                return (await connection.execute(waiting)).first() is not None
+
+        await wait_until(waits, description="a gateway is about to commit a job")
+
     def log_lines(self) -> list[str]:
         """Return what all gateways and workers have logged since the stack began."""
         paths = (*self._logs.rglob("gateway-*.log"), *self._logs.rglob("worker-*.log"))

@@ -57,13 +57,10 @@ async def test_a_gateway_that_dies_between_commit_and_enqueue(stack: Stack) -> N
     account = (await stack.client()).account
     headers = {"Authorization": f"Bearer {account.token}", **ASYNC}
 
-    async def reserved() -> bool:
-        return await stack.redis.zcard(redis_keys.RESERVED + model) == 1
-
     async with httpx.AsyncClient(base_url=doomed.url, timeout=30) as http:
         async with stack.unable_to_accept():
             request = asyncio.create_task(http.post("/v1/chat", json=chat(model), headers=headers))
-            await wait_until(reserved, description="the job's place is reserved")
+            await stack.until_one_waits_to_be_accepted()
             proxy.cut()
         response = await request
     assert response.status_code == 202
