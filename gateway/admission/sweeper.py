@@ -14,6 +14,7 @@ from shared.job_queue import JobQueue, Stopped
 from shared.jobs import JobStatus
 
 SWEEP_EVERY_S = 0.5
+READERS_RETURN_S = 3.0  # after an outage of Redis, in which no gateway could say that its readers are still there
 
 _log = logging.getLogger(__name__)
 
@@ -24,6 +25,7 @@ class Sweeper:
     def __init__(self, queue: JobQueue) -> None:
         self._queue = queue
         self._hurry = asyncio.Event()
+        self._spares_unattended_until_s = 0.0
 
     def hurry(self) -> None:
         """Sweep now: something has just become due."""
@@ -37,6 +39,7 @@ class Sweeper:
                 await self.sweep()
             except RedisError as error:
                 _log.warning("sweep_failed", extra={"error": str(error)})
+                self._spares_unattended_until_s = asyncio.get_running_loop().time() + READERS_RETURN_S
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SWEEP_EVERY_S):
                     await self._hurry.wait()
@@ -48,6 +51,8 @@ class Sweeper:
             if await self._queue.stop_code(job_id) == JobCancelledError.code:  # its worker has not done so
                 error, status = JobCancelledError("The job was cancelled."), JobStatus.CANCELLED
             _swept(job_id, error, await self._queue.stop(job_id, error=error, status=status))
+        if asyncio.get_running_loop().time() < self._spares_unattended_until_s:
+            return
         for job_id in await self._queue.unattended():
             error = JobCancelledError("Its reader has gone.")
             stopped = await self._queue.stop(job_id, error=error, status=JobStatus.CANCELLED, only_if_unattended=True)
