@@ -103,6 +103,7 @@ class Asking:
                     f"{gateway}/v1/chat", json=self.body, headers=self.headers | {"Prefer": "respond-async"}
                 )
             except httpx.TransportError:
+                self.desk.recorder.write(KeptJob(self.mark, gateway, opened_ms, now_ms()))
                 return False
             if response.status_code == _ACCEPTED:
                 kept = await self._look_until_it_ends(response.json()["id"], KeptJob(self.mark, gateway, opened_ms, 0))

@@ -241,6 +241,8 @@ class _Verdict:
 
     def _judge_kept(self, kept: KeptJob, *, is_final: bool) -> None:
         """See that an accepted job came to its end, and with the whole answer if it completed."""
+        if kept.status is None:
+            return
         if kept.status != _ACCEPTED:
             self._judge_code("acceptance", kept.code or "", kept.status, is_final=is_final)
         elif kept.ended_as is None:
@@ -260,6 +262,8 @@ class _Verdict:
         """See that an answer in one piece is what one generation sent, or several that went on with one another."""
         unused, kept, tokens = list(self._sent), "", 0
         runs = list(_by_generation(text)) or [""]
+        if text and any(each.was_closed and not each.text and prefill_of(each) == text.rstrip() for each in unused):
+            runs.append("")  # whoever went on had nothing to add but the end
         for place, run in enumerate(runs):
             is_whole = place == len(runs) - 1
             generation = self._find(run, unused, kept=kept, is_whole=is_whole)

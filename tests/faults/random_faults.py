@@ -118,7 +118,9 @@ async def _ask(run: Run, at_s: float, request: Request) -> None:
 
 async def _play(trial: Trial, fault: Fault, is_broken: asyncio.Lock) -> None:
     await asyncio.sleep(fault.at_s)
-    async with is_broken:  # one fault at a time: what has just been started again cannot be lost
+    if is_broken.locked():  # one fault at a time: what has just been started again cannot be lost
+        return
+    async with is_broken:
         trial.tell(f"{fault.what} {fault.part} {fault.line}, for {fault.lasts_s:.1f} s")
         if fault.what in OF_REDIS:
             await _kill_redis(trial.site, fault.lasts_s)
