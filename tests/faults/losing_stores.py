@@ -12,7 +12,6 @@ from tests.faults.trial import ATTACHED, Figure, Outcome, Trial, outcome
 
 AWAY_S = (0.2, 1.5)
 JOBS_AT_ONCE = 8
-LOST = ("job_lost",)
 
 
 async def lose_redis(trial: Trial, rounds: int) -> Outcome:
@@ -31,12 +30,12 @@ async def lose_redis(trial: Trial, rounds: int) -> Outcome:
 
 
 async def empty_redis(trial: Trial, rounds: int) -> Outcome:
-    """Empty Redis in the middle of answers: accepted jobs come back, and nobody attached to another waits for ever."""
+    """Empty Redis in the middle of answers: every job comes back, those that clients are attached to and the others."""
     emptied_ms: list[float] = []
     async with running(trial.site, trial.directory, trial.chance) as run:
         for round_ in range(rounds):
             trial.tell(f"Redis emptied {round_} of {rounds} times")
-            asked = [run.ask(trial.request(excused=LOST)) for _ in range(JOBS_AT_ONCE)]
+            asked = [run.ask(trial.request()) for _ in range(JOBS_AT_ONCE)]
             asked += [run.ask(trial.request(manners=Manners(is_durable=True))) for _ in range(JOBS_AT_ONCE)]
             await trial.until_begun(2 * JOBS_AT_ONCE)
             emptied_ms.append(now_ms())
