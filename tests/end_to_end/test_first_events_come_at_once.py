@@ -1,10 +1,12 @@
 """A stream speaks before the model does, has the same form every time, and never falls silent."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
 from gateway.security_headers import SECURITY_HEADERS
 from shared.ids import is_id
 from tests.end_to_end.stack import SLOTS, Stack
+from tests.event_stream import EventStream
 from tests.ollama_double import Answer, Hang
 
 
@@ -73,14 +75,14 @@ async def test_streams_that_have_nothing_to_tell_send_heartbeats(stack: Stack) -
     model = stack.model(Answer((Hang(gate), "text")))
     client = await stack.client()
 
-    async def until_heartbeat_and_end() -> list[str]:
-        async with client.stream(model) as stream:
-            while not stream.parser.comments:
-                await stream.read()
-            stack.double.release(gate)
-            await stream.rest()
-            return stream.parser.comments
+    async def until_heartbeat(stream: EventStream) -> None:
+        while not stream.parser.comments:
+            await stream.read()
 
-    streams = [asyncio.create_task(until_heartbeat_and_end()) for _ in range(SLOTS + 1)]
+    async with AsyncExitStack() as open_streams:
+        streams = [await open_streams.enter_async_context(client.stream(model)) for _ in range(SLOTS + 1)]
+        await asyncio.gather(*map(until_heartbeat, streams))
+        stack.double.release(gate)  # not before the last one: who has a slot hears nothing of its wait any more
+        await asyncio.gather(*(stream.rest() for stream in streams))
 
-    assert all("heartbeat" in comments for comments in await asyncio.gather(*streams))
+    assert all("heartbeat" in stream.parser.comments for stream in streams)
