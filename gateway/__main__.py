@@ -34,6 +34,7 @@ from shared.settings import SettingsError, read_environment
 
 EXIT_FAILED = 1
 EXIT_WRONG_SETTINGS = 2
+LAST_WORDS_S = 1  # of GATEWAY_DRAIN_SECS: what still runs then is answered
 
 logger = logging.getLogger(__name__)
 
@@ -96,6 +97,7 @@ def _bind(server: ServerSettings) -> list[socket]:
 
 def serve(own: GatewaySettings, listeners: list[socket], metrics_listener: socket | None) -> None:
     """Run uvicorn in this process until it is told to stop."""
+    drain_s = max(own.server.gateway_drain_secs, LAST_WORDS_S)
     draining = Draining()
     _DrainingServer(
         draining,
@@ -110,20 +112,23 @@ def serve(own: GatewaySettings, listeners: list[socket], metrics_listener: socke
             proxy_headers=False,  # client_address.py decides whom to believe
             server_header=False,
             timeout_keep_alive=own.server.server_idle_timeout_secs,
-            timeout_graceful_shutdown=own.server.gateway_drain_secs,
+            timeout_graceful_shutdown=drain_s,
         ),
+        runs_out_after_s=drain_s - LAST_WORDS_S,
     ).run(listeners)
 
 
 class _DrainingServer(uvicorn.Server):
-    """Says that it stops before it waits for its connections to end."""
+    """Says that it stops before it waits for its connections to end, and again before it cuts them."""
 
-    def __init__(self, draining: Draining, config: uvicorn.Config) -> None:
+    def __init__(self, draining: Draining, config: uvicorn.Config, *, runs_out_after_s: float) -> None:
         super().__init__(config)
         self._draining = draining
+        self._runs_out_after_s = runs_out_after_s
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
-        self._draining.begin()
+        self._draining.begun.come()
+        asyncio.get_running_loop().call_later(self._runs_out_after_s, self._draining.running_out.come)
         await super().shutdown(sockets)
 
 

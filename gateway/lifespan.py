@@ -82,7 +82,8 @@ async def open_state(
 
         queue = JobQueue(redis)
         relay = Relay(redis)
-        draining.when_begun(relay.part)
+        draining.begun.when_come(relay.part)
+        draining.running_out.when_come(relay.close)
         catalog = ModelCatalog(redis, queue_without_workers=settings.queue.queue_without_workers)
         sweeper = Sweeper(queue)
         attendance = Attendance(queue, relay, sweeper)

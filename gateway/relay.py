@@ -137,8 +137,12 @@ class Reader:
     def part(self) -> None:
         """End the reader before the job's end, if its client can go on reading elsewhere."""
         if self.may_part:
-            self.has_parted = True
-            self._wakeup.set()
+            self.leave()
+
+    def leave(self) -> None:
+        """End the reader before the job's end."""
+        self.has_parted = True
+        self._wakeup.set()
 
     def knows(self, epoch: int, last_seq: int) -> bool:
         """Tell whether a log that ends so has nothing new."""
@@ -157,7 +161,7 @@ class Reader:
             self.lose()
 
     async def events(self) -> AsyncGenerator[list[Event]]:
-        """Yield what has arrived, in order, without gap or repetition; ends after the terminal event, or by `part`.
+        """Yield what has arrived, in order, without gap or repetition; ends after the terminal event, or by `leave`.
 
         While Redis is away this waits, and goes on when it is back.
         """
@@ -258,6 +262,7 @@ class Relay:
         self._resubmit_after_s = resubmit_after_s
         self._lost_after_s = lost_after_s
         self._readers: dict[str, set[Reader]] = {}
+        self._is_closed = False
 
     @contextmanager
     def read(
@@ -278,6 +283,8 @@ class Relay:
         )
         readers = self._readers.setdefault(job_id, set())
         readers.add(reader)
+        if self._is_closed:
+            reader.leave()
         try:
             yield reader
         finally:
@@ -312,6 +319,12 @@ class Relay:
         """Send away all readers who can go on at another gateway: this one stops."""
         for reader in self.readers():
             reader.part()
+
+    def close(self) -> None:
+        """Send away all readers, also those that are still to come: there is no time left for them."""
+        self._is_closed = True
+        for reader in self.readers():
+            reader.leave()
 
     async def watch(self) -> None:
         """Look into the logs of readers that hear nothing, and keep their connections warm, until cancelled."""

@@ -83,7 +83,7 @@ class ServerSettings(Struct, frozen=True):
         True
     )
     gateway_drain_secs: Annotated[
-        Seconds, Meta(description="Running requests may take this long after SIGTERM.", examples=["120"])
+        Seconds, Meta(description="Running requests may take this long after SIGTERM; answers that take longer end with 503 draining.", examples=["120"])
     ] = 120
 
     @property

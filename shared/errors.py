@@ -225,7 +225,7 @@ class StoreUnavailableError(TryLaterError):
 
 
 class DrainingError(TryLaterError):
-    """This process is shutting down and takes nothing new."""
+    """This process is shutting down: it takes nothing new, and waits for no answer that takes too long."""
 
     code = "draining"
 

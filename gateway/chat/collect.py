@@ -9,8 +9,10 @@ from litestar.types import Receive
 from msgspec import Struct
 
 from gateway.relay import Reader
-from shared.errors import JobCancelledError
+from shared.errors import DrainingError, JobCancelledError
 from shared.events import ErrorBody, EventKind, Resumed
+
+RETRY_ELSEWHERE_S = 1.0
 
 _errors = msgspec.json.Decoder(ErrorBody)
 _resumptions = msgspec.json.Decoder(Resumed)
@@ -28,6 +30,7 @@ async def collect(reader: Reader, receive: Receive) -> Answer:
 
     Raises:
         JobCancelledError: The client has gone.
+        DrainingError: This process stops, and had no time to wait for the end.
 
     """
     chunks: list[bytes] = []
@@ -40,6 +43,8 @@ async def collect(reader: Reader, receive: Receive) -> Answer:
                     chunks = _after_takeover(chunks, payload)
                 elif kind == EventKind.ERROR.value:
                     return Answer(payload, _errors.decode(payload).error.code)
+    if not reader.ended:
+        raise DrainingError("This gateway stops; ask again.", retry_after_s=RETRY_ELSEWHERE_S)
     return Answer(b"[" + b",".join(chunks) + b"]", None)
 
 

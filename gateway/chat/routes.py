@@ -29,8 +29,10 @@ from gateway.error_responses import status_of
 from gateway.operation import Answer, Operation, Parameter
 from gateway.principal import AuthenticatedRequest, RequirePrincipal
 from gateway.relay import Reader
+from gateway.response_headers import add_response_headers
 from shared.errors import (
     AnswerExpiredError,
+    DrainingError,
     IdempotencyMismatchError,
     InvalidEventIdError,
     InvalidRequestError,
@@ -67,7 +69,7 @@ STREAM_HEADERS = {"X-Accel-Buffering": "no"}
                 "The job, which runs to its end.", ChatJob, headers=[*ANSWER_HEADERS, "Location", *APPLIED]
             ),
         },
-        errors=[*REFUSALS, *family(JobError).values()],
+        errors=[*REFUSALS, DrainingError, *family(JobError).values()],
         parameters=[*ASKING, PREFERENCE],
         is_limited=True,
     ),
@@ -77,17 +79,18 @@ async def create_chat(request: AuthenticatedRequest, chats: Injected[ChatDesk]) 
 
     If the client goes away, the job is cancelled; with an `Idempotency-Key` only after `DISCONNECT_GRACE_SECS`, with
     `X-On-Disconnect: continue` not at all. A job that was accepted with 202 runs to its end unless it is deleted, and
-    is lost neither with Redis nor with a gateway.
+    is lost neither with Redis nor with a gateway. A gateway that has to stop before the answer is there says
+    `draining`: sent again with the same key, the request gets the same job.
     """
     if prefers_async(request.scope["headers"]):
         return _accepted(await chats.accept(request))
     async with chats.submit(request, is_stream=False) as submission:
+        add_response_headers(request.scope, _headers(submission))
         answer = await collect(submission.reader, request.receive)
     return Response(
         answer.body,
         status_code=status_of(by_code(answer.error_code)) if answer.error_code else HTTPStatus.OK,
         media_type="application/json",
-        headers=_headers(submission),
     )
 
 

@@ -5,6 +5,7 @@ import signal
 
 import httpx
 
+from shared.ids import new_id
 from tests.end_to_end.stack import Stack
 from tests.ollama_double import Answer, Hang
 from tests.waiting import wait_until
@@ -40,6 +41,44 @@ async def test_a_gateway_that_is_stopped_finishes_its_answers(stack: Stack) -> N
 
     assert (await whole).status_code == 200
     assert await gateway.wait() == 0
+
+
+async def test_a_gateway_that_cannot_wait_for_an_answer_says_so_and_cancels_its_job(stack: Stack) -> None:
+    model = stack.model(Answer(("Once", Hang())))
+    gateway = await stack.add_gateway(gateway_drain_secs=1)
+    client = await stack.client(gateway=gateway)
+
+    whole = asyncio.create_task(client.chat(model))
+    await stack.until_double(model, "active")
+    gateway.send(signal.SIGTERM)
+    refused = await whole
+
+    error = refused.json()["error"]
+    assert (refused.status_code, error["code"]) == (503, "draining")
+    assert error["request_id"] == refused.headers["X-Request-Id"]
+    assert refused.headers["Retry-After"] == "1"
+    assert (await stack.until_recorded(refused.headers["X-Job-Id"]))["error_code"] == "cancelled"
+    await stack.until_double(model, "aborted")
+    assert await gateway.wait() == 0
+
+
+async def test_an_answer_that_a_gateway_could_not_wait_for_is_there_for_who_has_the_key(stack: Stack) -> None:
+    gate = stack.gate()
+    model = stack.model(Answer(("Once", Hang(gate), " upon")))
+    gateway = await stack.add_gateway(gateway_drain_secs=1, disconnect_grace_secs=60)
+    key = {"Idempotency-Key": new_id()}
+
+    whole = asyncio.create_task((await stack.client(gateway=gateway)).chat(model, headers=key))
+    await stack.until_double(model, "active")
+    gateway.send(signal.SIGTERM)
+    refused = await whole
+    assert await gateway.wait() == 0
+    again = asyncio.create_task((await stack.client()).chat(model, headers=key))
+    stack.double.release(gate)
+
+    assert (refused.status_code, (await again).status_code) == (503, 200)
+    assert again.result().headers["X-Job-Id"] == refused.headers["X-Job-Id"]
+    await stack.until_double(model, "completed")
 
 
 async def test_an_idle_gateway_is_stopped(stack: Stack) -> None:
