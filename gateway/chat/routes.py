@@ -21,7 +21,7 @@ from gateway.chat.look_up import JobDesk
 from gateway.chat.preference import APPLIED, prefers_async
 from gateway.chat.reader_access import RequireReader
 from gateway.chat.resume import Resumption
-from gateway.chat.schemas import ChatJob, ChatRequest, JobAnswer, JobPage
+from gateway.chat.schemas import ChatJob, ChatRequest, JobPage, StoppingJob
 from gateway.chat.stream_links import StreamLinks
 from gateway.chat.submit import Acceptance, ChatDesk, Submission
 from gateway.dependencies import Injected
@@ -234,22 +234,21 @@ async def show_chat(request: AuthenticatedRequest, job_id: FromPath[str], jobs: 
     summary="Stop a job",
     operation=Operation(
         answers={
-            HTTPStatus.OK: Answer("The job has ended.", JobAnswer),
-            HTTPStatus.ACCEPTED: Answer("It is being stopped.", JobAnswer),
+            HTTPStatus.OK: Answer("The job, which has ended.", ChatJob),
+            HTTPStatus.ACCEPTED: Answer("It is being stopped.", StoppingJob),
         },
         errors=[NotFoundError, AnswerExpiredError, StoreUnavailableError],
     ),
 )
 async def cancel_chat(
-    request: AuthenticatedRequest, job_id: FromPath[str], canceller: Injected[Canceller]
-) -> Response[JobAnswer]:
+    request: AuthenticatedRequest, job_id: FromPath[str], canceller: Injected[Canceller], jobs: Injected[JobDesk]
+) -> Response[Any]:
     """Stop a job of the caller: 202 while it is being stopped, 200 when it has ended, now or before."""
-    state = await canceller.cancel(job_id, user_id=request.user.user_id)
-    stopping = state.status == "stopping"
-    return Response(
-        JobAnswer(id=job_id, status=state.status, model=state.model),
-        status_code=HTTPStatus.ACCEPTED if stopping else HTTPStatus.OK,
-    )
+    user_id = request.user.user_id
+    stopped = await canceller.cancel(job_id, user_id=user_id)
+    if stopped.status == "stopping":
+        return Response(StoppingJob(id=job_id, model=stopped.model), status_code=HTTPStatus.ACCEPTED)
+    return Response(await jobs.find(job_id, user_id=user_id), status_code=HTTPStatus.OK)
 
 
 chat_routes = Router(

@@ -134,9 +134,9 @@ class JobPage(Struct, frozen=True):
     next_cursor: str | None  # for the page after this one; null: there is none
 
 
-class JobAnswer(Struct, frozen=True):
-    """What is told of a job outside of its stream."""
+class StoppingJob(Struct, frozen=True, kw_only=True):
+    """A job that is being stopped."""
 
     id: str
-    status: str  # shared.jobs.JobStatus, or `stopping`
+    status: Literal["stopping"] = "stopping"
     model: str

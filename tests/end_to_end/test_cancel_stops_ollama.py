@@ -59,7 +59,9 @@ async def test_a_waiting_job_never_reaches_ollama(stack: Stack) -> None:
             events = await waiting.rest()
 
     assert response.status_code == 200
-    assert response.json() == {"id": waiting.job_id, "status": "cancelled", "model": model}
+    shown = await client.http.get(f"/v1/chat/{waiting.job_id}")
+    assert without_link(response) == without_link(shown)
+    assert (response.json()["status"], response.json()["error"]["code"]) == ("cancelled", "cancelled")
     assert (events[-1].id, events[-1].json["error"]["code"]) == ("1", "cancelled")
     await stack.until_double(model, *["aborted"] * SLOTS)
 
@@ -92,6 +94,7 @@ async def test_a_job_that_has_ended_stays_as_it_is(stack: Stack) -> None:
         await stack.until_idle()
         response = await client.cancel(job_id)
         assert (response.status_code, response.json()["status"]) == (200, status)
+        assert without_link(response) == without_link(await client.http.get(f"/v1/chat/{job_id}"))
 
 
 async def test_a_slot_is_free_again(stack: Stack) -> None:
@@ -151,3 +154,8 @@ async def start(running: AsyncExitStack, client: Client, model: str) -> EventStr
 def told(response: httpx.Response) -> dict[str, Any]:
     """Return what an error says, apart from the request's id."""
     return {name: value for name, value in response.json()["error"].items() if name != "request_id"}
+
+
+def without_link(response: httpx.Response) -> dict[str, Any]:
+    """Return a job, apart from its link, which is made anew for every answer."""
+    return {name: value for name, value in response.json().items() if name != "stream_url"}

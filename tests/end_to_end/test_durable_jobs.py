@@ -131,6 +131,7 @@ class TestDeleting:
         await until(client, job_id, "completed")
         response = await client.cancel(job_id)
         assert (response.status_code, response.json()["status"]) == (200, "completed")
+        assert response.json()["content"] == "Once"
 
 
 async def test_nobody_else_sees_it(stack: Stack) -> None:
