@@ -23,12 +23,13 @@ class Answer(Struct, frozen=True):
 
 
 class Parameter(Struct, frozen=True):
-    """Text that a handler takes from a header or the query by itself; never required."""
+    """What a handler takes from a header or the query by itself; never required."""
 
     name: str
     place: Literal["header", "query"]
     description: str
-    pattern: str | None = None  # that it must match
+    pattern: str | None = None  # that text must match
+    number: Mapping[str, Any] | None = None  # the schema of what is a number; None: it is text
 
 
 class Operation(Struct, frozen=True, kw_only=True):

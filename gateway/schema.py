@@ -16,6 +16,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
 from gateway.admission.limited_routes import LimitByAddress, LimitByUser
+from gateway.chat import stream_links
 from gateway.chat.reader_access import RequireReader
 from gateway.dependencies import Injected
 from gateway.error_responses import status_of
@@ -52,6 +53,15 @@ _HEADERS = {
     "WWW-Authenticate": "`Bearer`.",
     "X-Job-Id": "The job that the request has become.",
 }
+_SECURITY_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "link": {
+        "type": "apiKey",
+        "in": "query",
+        "name": stream_links.PARAMETER,
+        "description": "The permission in a `stream_url`; an Authorization header comes first.",
+    },
+}
 _REQUEST_ID = "The id of the request: the client's own if it sent one, else a new one. It is in every log line."
 _DOCUMENT = "openapi_document"
 
@@ -81,7 +91,7 @@ def describe_routes(app: Litestar, settings: GatewaySettings) -> dict[str, Any]:
             "schemas": schemas,
             "headers": {name: _header(text) for name, text in {**_HEADERS, request_id: _REQUEST_ID}.items()},
             "parameters": {request_id: _request_id_parameter(request_id)},
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": _SECURITY_SCHEMES,
         },
     }
 
@@ -118,9 +128,17 @@ def _operation(route: _Route, refs: Refs, request_id: str) -> dict[str, Any]:
             *map(_parameter, route.operation.parameters),
         ],
         "responses": _responses(route, refs, request_id),
-        **({"security": [{"bearer": []}]} if not route.middleware.isdisjoint(_AUTHENTICATING) else {}),
+        **_security(route),
         **({"requestBody": {"required": True, "content": {JSON: {"schema": refs[body]}}}} if body else {}),
     }
+
+
+def _security(route: _Route) -> dict[str, Any]:
+    """Return which of the schemes lets a caller in; any one of them does."""
+    if route.middleware.isdisjoint(_AUTHENTICATING):
+        return {}
+    by_link = [{"link": []}] if RequireReader in route.middleware else []
+    return {"security": [{"bearer": []}, *by_link]}
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
@@ -128,7 +146,8 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
         "name": parameter.name,
         "in": parameter.place,
         "description": parameter.description,
-        "schema": {"type": "string", **({"pattern": parameter.pattern} if parameter.pattern else {})},
+        "schema": parameter.number
+        or {"type": "string", **({"pattern": parameter.pattern} if parameter.pattern else {})},
     }
 
 

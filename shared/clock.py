@@ -1,7 +1,12 @@
 """Time enters here, so that a test can turn it by hand."""
 
 import time
-from typing import Protocol
+from datetime import datetime
+from typing import Annotated, Protocol
+
+from msgspec import Meta
+
+Timestamp = Annotated[datetime, Meta(tz=True)]  # in JSON as in RFC 3339, and in a schema called `date-time`
 
 
 class Clock(Protocol):

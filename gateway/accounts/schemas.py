@@ -1,12 +1,12 @@
 """What the account calls take and answer."""
 
-from datetime import datetime
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
 from gateway.accounts.passwords import MAX_LENGTH
 from gateway.principal import Limits
+from shared.clock import Timestamp
 from shared.database.users import Role
 
 Email = Annotated[
@@ -54,5 +54,5 @@ class Me(Struct, frozen=True):
     id: str
     email: str
     role: Role
-    created_at: datetime
+    created_at: Timestamp
     limits: Limits

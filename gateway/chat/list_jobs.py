@@ -17,7 +17,7 @@ from shared.jobs import TERMINAL, JobStatus
 
 DEFAULT_LIMIT = 20
 MOST = 100
-LIMIT_PATTERN = "^([1-9][0-9]?|100)$"
+LIMITS = {"type": "integer", "minimum": 1, "maximum": MOST, "default": DEFAULT_LIMIT}
 STATUS_PATTERN = f"^({'|'.join(JobStatus)})$"
 
 _AT_ONCE = 100  # looked at in Redis

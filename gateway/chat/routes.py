@@ -16,7 +16,7 @@ from gateway.chat.cancel import Canceller
 from gateway.chat.collect import collect
 from gateway.chat.event_stream import RETRY, RETRY_SOON, to_frames
 from gateway.chat.idempotency import REPLAYED
-from gateway.chat.list_jobs import DEFAULT_LIMIT, LIMIT_PATTERN, STATUS_PATTERN, JobList
+from gateway.chat.list_jobs import DEFAULT_LIMIT, LIMITS, STATUS_PATTERN, JobList
 from gateway.chat.look_up import JobDesk
 from gateway.chat.preference import APPLIED, prefers_async
 from gateway.chat.reader_access import RequireReader
@@ -167,7 +167,6 @@ async def _frames(stack: AsyncExitStack, reader: Reader, user_id: str) -> AsyncG
         parameters=[
             Parameter("Last-Event-ID", "header", "The id of the last event received; without it, from the start."),
             Parameter("last_event_id", "query", "The same, for who cannot send headers; the header comes first."),
-            Parameter("token", "query", "The permission in a `stream_url`, in place of the Authorization header."),
         ],
     ),
 )
@@ -203,7 +202,7 @@ async def resume_stream(
         errors=[InvalidRequestError, StoreUnavailableError],
         parameters=[
             Parameter("status", "query", "Only jobs of this status.", pattern=STATUS_PATTERN),
-            Parameter("limit", "query", f"How many; {DEFAULT_LIMIT} unless told.", pattern=LIMIT_PATTERN),
+            Parameter("limit", "query", f"How many; {DEFAULT_LIMIT} unless told.", number=LIMITS),
             Parameter("cursor", "query", "The `next_cursor` of the page before."),
         ],
     ),
@@ -247,7 +246,7 @@ async def cancel_chat(
     user_id = request.user.user_id
     stopped = await canceller.cancel(job_id, user_id=user_id)
     if stopped.status == "stopping":
-        return Response(StoppingJob(id=job_id, model=stopped.model), status_code=HTTPStatus.ACCEPTED)
+        return Response(StoppingJob(id=job_id, status="stopping", model=stopped.model), status_code=HTTPStatus.ACCEPTED)
     return Response(await jobs.find(job_id, user_id=user_id), status_code=HTTPStatus.OK)
 
 

@@ -1,10 +1,10 @@
 """What a client may ask of a chat. Unknown fields are refused; ranges are Ollama's, or what harms nobody else."""
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Raw, Struct
 
+from shared.clock import Timestamp
 from shared.events import ErrorDetail, Usage
 from shared.jobs import JobStatus
 
@@ -108,9 +108,9 @@ class ChatJob(Struct, frozen=True, kw_only=True):
     usage: Usage | None = None
     timings: JobTimings | None = None
     error: ErrorDetail | None = None  # why it did not complete
-    created_at: datetime
-    started_at: datetime | None = None  # when a worker first took it
-    finished_at: datetime | None = None
+    created_at: Timestamp
+    started_at: Timestamp | None = None  # when a worker first took it
+    finished_at: Timestamp | None = None
     is_durable: bool  # whether its answer is kept for JOB_RETENTION_DAYS
     stream_url: str
 
@@ -121,9 +121,9 @@ class JobSummary(Struct, frozen=True, kw_only=True):
     id: str
     status: JobStatus
     model: str
-    created_at: datetime
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
+    created_at: Timestamp
+    started_at: Timestamp | None = None
+    finished_at: Timestamp | None = None
     is_durable: bool
 
 
@@ -138,5 +138,5 @@ class StoppingJob(Struct, frozen=True, kw_only=True):
     """A job that is being stopped."""
 
     id: str
-    status: Literal["stopping"] = "stopping"
+    status: Literal["stopping"]
     model: str

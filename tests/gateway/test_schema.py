@@ -120,6 +120,30 @@ async def test_answers_are_among_those_documented(
         assert response.json()["error"]["code"] in next(values_of(documented, "enum"))
 
 
+def test_a_stream_is_read_with_a_token_of_ones_own_or_with_a_link() -> None:
+    assert OPERATIONS["GET /v1/chat/{job_id}/stream"]["security"] == [{"bearer": []}, {"link": []}]
+    assert OPERATIONS["GET /v1/chat/{job_id}"]["security"] == [{"bearer": []}]
+    link = DOCUMENT["components"]["securitySchemes"]["link"]
+    assert (link["type"], link["in"], link["name"]) == ("apiKey", "query", "token")
+
+
+def test_the_length_of_a_page_is_told_with_its_range() -> None:
+    (limit,) = (each for each in OPERATIONS["GET /v1/chat"]["parameters"] if each.get("name") == "limit")
+    assert limit["schema"] == {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}
+
+
+def test_what_becomes_of_a_deleted_job_is_told_by_status() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    assert schemas["StoppingJob"]["properties"]["status"]["enum"] == ["stopping"]
+    assert "completed" in schemas["JobStatus"]["enum"]
+
+
+def test_times_are_told_as_such() -> None:
+    job = DOCUMENT["components"]["schemas"]["ChatJob"]["properties"]
+    assert job["created_at"]["format"] == "date-time"
+    assert {"type": "string", "format": "date-time"} in job["finished_at"]["anyOf"]
+
+
 async def test_the_document_is_served(client: httpx.AsyncClient) -> None:
     response = await client.get("/schema/openapi.json")
     assert response.json()["openapi"] == "3.1.0"
