@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar, cast
 
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 from redis.asyncio.connection import (
     AbstractConnection,
     Connection,
@@ -84,10 +85,22 @@ _CONNECTIONS: dict[type[AbstractConnection], type[AbstractConnection]] = {
 }
 
 
+class _Pipeline(Pipeline):
+    def annotate_exception(self, exception: Exception, number: int, command: Iterable[object]) -> None:
+        """Leave an error as the server told it: redis-py adds the whole command, and with it prompts and answers."""
+
+
+class _Client(Redis):
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:  # noqa: FBT001, FBT002  redis-py's signature
+        pool: Any = self.connection_pool  # which its type takes for that of the client without asyncio
+        return _Pipeline(pool, self.response_callbacks, transaction, shard_hint)
+
+
 def connect(url: str, *, role: str, read_timeout_s: float | None = COMMAND_TIMEOUT_S) -> Redis:
     """Return a client that connects at first use and answers bytes.
 
-    A command is not repeated on a broken connection: most of ours are scripts that must not run twice unnoticed.
+    An error never quotes the command, so that it can be logged. A command is not repeated on a broken connection:
+    most of ours are scripts that must not run twice unnoticed.
 
     Args:
         url: `redis://`, `rediss://` or `unix://`.
@@ -95,7 +108,7 @@ def connect(url: str, *, role: str, read_timeout_s: float | None = COMMAND_TIMEO
         read_timeout_s: How long an answer may take; None: whoever asks bounds that otherwise.
 
     """
-    client = Redis.from_url(
+    client = _Client.from_url(
         url,
         client_name=role,
         socket_timeout=read_timeout_s,

@@ -95,6 +95,7 @@ def connect(database_url: str, *, role: str) -> Database:
             pool_timeout=ACQUIRE_TIMEOUT_S,
             pool_recycle=POOL_RECYCLE_S,
             pool_pre_ping=True,
+            hide_parameters=True,  # an error is logged, and they are prompts and answers
             connect_args={
                 "timeout": CONNECT_TIMEOUT_S,
                 "command_timeout": COMMAND_TIMEOUT_S,

@@ -7,6 +7,7 @@ import pytest
 import uvloop
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from shared.redis_client import connect
@@ -35,6 +36,20 @@ async def test_work_that_is_cancelled_ends_at_whatever_moment_that_comes(redis: 
         work.cancel()
         await asyncio.sleep(0)
     assert ended, "the cancellation was swallowed"
+
+
+@pytest.mark.parametrize("transaction", [True, False])
+async def test_the_error_of_a_pipeline_tells_the_reason_and_not_the_command(redis: Redis, transaction: bool) -> None:  # noqa: FBT001
+    """redis-py would quote it whole, and a prompt would be in the log."""
+    await redis.set("text", "", px=1000)
+    pipeline = redis.pipeline(transaction=transaction)
+    pipeline.hset("text", "prompt", "a secret")
+
+    with pytest.raises(ResponseError) as caught:
+        await pipeline.execute()
+
+    assert "Operation against a key" in str(caught.value)
+    assert "secret" not in str(caught.value)
 
 
 async def test_a_connection_that_breaks_is_an_error_and_made_anew(wire: FaultProxy) -> None:

@@ -46,6 +46,15 @@ def test_a_url_that_would_not_work_is_a_wrong_setting(database_url: str) -> None
         asyncpg_url(database_url)
 
 
+async def test_an_error_does_not_quote_what_was_to_be_stored(database: Database) -> None:
+    with pytest.raises(DBAPIError) as caught:
+        async with database.transaction() as connection:
+            await connection.execute(text("SELECT 1 / 0, CAST(:prompt AS text)"), {"prompt": "a secret"})
+
+    assert "division by zero" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
 async def test_a_transaction_commits_at_its_end(database: Database) -> None:
     async with database.transaction() as connection:
         await users.create(connection, email="ada@example.org", password_hash="-", role=Role.USER)
