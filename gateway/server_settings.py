@@ -20,7 +20,7 @@ class ServerSettings(Struct, frozen=True):
         Meta(
             pattern=r"^(https?://[^/\s]+(/[^\s]*)?)?$",
             extra={"expected": "a URL that begins with http:// or https://"},
-            description="Where clients reach the gateway; unset means http:// with host and port.",
+            description="Where clients reach the gateway; unset, each gateway's own host and port.",
             examples=["https://llm.example.org"],
         ),
     ] = ""
@@ -83,7 +83,8 @@ class ServerSettings(Struct, frozen=True):
         True
     )
     gateway_drain_secs: Annotated[
-        Seconds, Meta(description="Running requests may take this long after SIGTERM; answers that take longer end with 503 draining.", examples=["120"])
+        Seconds,
+        Meta(description="Running requests may take this long after SIGTERM; then they get a 503.", examples=["120"]),
     ] = 120
 
     @property

@@ -93,7 +93,7 @@ async def work(
                 )
             ]
             collect_rarely()
-            _log.info("worker_started", extra={"worker": worker_id})
+            _log.info("worker_started", extra={"worker": worker_id, "worker_name": name, "pid": os.getpid()})
             await stop.wait()
             worker.allow_pick_jobs = False
             _log.info("worker_draining", extra={"jobs": len(worker.in_hand())})

@@ -11,7 +11,8 @@ CANCEL, CONTINUE = b"cancel", b"continue"
 PARAMETER = Parameter(
     HEADER,
     "header",
-    "`cancel`, as without it: the job ends when nobody reads it any more. `continue`: it runs to its end.",
+    "`cancel`, as without it: the job ends when nobody reads it any more. `continue`: it runs to its end, but "
+    "while it waits unread it is lost with the data of Redis; what `Prefer: respond-async` accepted is not.",
     pattern=f"^({CANCEL.decode()}|{CONTINUE.decode()})$",
 )
 

@@ -112,7 +112,8 @@ class RunningProgram:
     def obituary(self) -> str:
         """Return one line on how it ended: `gateway-1 ended with code 2: JWT_SECRET is not set (log: …)`."""
         code = self._process.returncode or 0
-        end = f"was ended by {Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        # What ends by a signal has not said why.
+        end = f"was ended by {Signals(-code).name}, its log ends with" if code < 0 else f"ended with code {code}"
         return f"{self.program.name} {end}: {_last_line(self.program.log)} (log: {self.program.log})"
 
     def send(self, signal_: Signals) -> None:

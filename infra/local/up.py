@@ -41,7 +41,9 @@ async def up(settings: StackSettings, surroundings: Mapping[str, str], say: Say)
     _check_roles(settings, surroundings)
     _check_ports(settings)
     supervisor = Supervisor(say)
-    with claim(Path(settings.state_dir)) as state, _signals_stop(asyncio.current_task(), supervisor, say):
+    longest_s = max(settings.gateway_drain_secs, settings.worker_drain_secs)
+    stopping = _signals_stop(asyncio.current_task(), supervisor, say, longest_s=longest_s)
+    with claim(Path(settings.state_dir)) as state, stopping:
         async with supervisor:
             backends = await _start_all(settings, surroundings, state, supervisor, say)
             address = gateway_address(settings, settings.app_port)
@@ -87,14 +89,16 @@ def _check_ports(settings: StackSettings) -> None:
 
 
 @contextmanager
-def _signals_stop(task: asyncio.Task[None] | None, supervisor: Supervisor, say: Say) -> Generator[None]:
+def _signals_stop(
+    task: asyncio.Task[None] | None, supervisor: Supervisor, say: Say, *, longest_s: int
+) -> Generator[None]:
     """Let the first signal cancel `task`, and a further one end all programs without waiting for them."""
 
     def receive() -> None:
         if task is None or task.cancelling():
             supervisor.kill()
         else:
-            say("stopping; Ctrl-C again does not wait for answers under way")
+            say(f"stopping; answers under way get up to {longest_s} s to end, Ctrl-C again does not wait for them")
             task.cancel()
 
     signals = [signal.SIGINT, signal.SIGTERM]

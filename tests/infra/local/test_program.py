@@ -74,6 +74,12 @@ async def test_the_last_words_of_a_log_in_json_are_told_in_words(tmp_path: Path,
         await run(python(tmp_path, f"print({chr(10).join(lines)!r}); exit(1)"))
 
 
+async def test_what_was_said_before_a_signal_is_not_told_as_its_cause(tmp_path: Path) -> None:
+    code = "import os; print('all is well', flush=True); os.kill(os.getpid(), 9)"
+    with pytest.raises(StartFailedError, match=r"^python was ended by SIGKILL, its log ends with: all is well \(log: "):
+        await run(python(tmp_path, code))
+
+
 async def test_one_that_does_not_exist_is_told(tmp_path: Path) -> None:
     with pytest.raises(StartFailedError, match="No such file or directory: no-such-program"):
         await start(replace(python(tmp_path, ""), argv=("no-such-program",)))
