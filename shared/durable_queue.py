@@ -35,7 +35,7 @@ class DurableQueue:
         self._answer_retention_ms = answer_retention_ms
         self._reserve = scripts.load(redis, "gcra", "idempotency", "reserve")
         self._abandon = scripts.load(redis, "gcra", "idempotency", "abandon")
-        self._enqueue = scripts.load(redis, "enqueue_job", "enqueue")
+        self._enqueue = scripts.load(redis, "idempotency", "enqueue_job", "enqueue")
 
     async def reserve(
         self, job: Job, *, limits: Sequence[RateLimit], max_depth: int, idempotency: Idempotency | None
@@ -57,7 +57,7 @@ class DurableQueue:
         await self._abandon(keys, [job.id, *_numbers_of(limits)])
 
     async def enqueue(
-        self, job: Job, *, channel: str, queue_timeout_ms: int, idempotency: Idempotency | None = None
+        self, job: Job, *, channel: str, queue_timeout_ms: int, idempotency: Idempotency | None
     ) -> Place | None:
         """Enqueue a job that is stored.
 
@@ -65,7 +65,7 @@ class DurableQueue:
             job: What is to be done.
             channel: Where the gateway listens that asks.
             queue_timeout_ms: The job expires when no worker has claimed it by then, from now on.
-            idempotency: What the request was known by when it was reserved.
+            idempotency: What the request is known by; the key stands for the job again if Redis has lost that.
 
         Returns:
             Its place; None: it is or was in the queue already.
@@ -82,6 +82,7 @@ class DurableQueue:
             redis_keys.DEADLINES,
             redis_keys.RESERVED + job.model,
             redis_keys.JOBS + job.user_id,
+            *([idempotency.key] if idempotency else ()),
         ]
         arguments = [
             job.id,
@@ -98,7 +99,8 @@ class DurableQueue:
             retention_ms,
             job.kind.value,
             created_ms(job.id),
-            idempotency.key if idempotency else "",
+            idempotency.fingerprint if idempotency else "",
+            KEPT_MS,
         ]
         reply = await self._enqueue(keys, arguments)
         return Place(reply[0], int(reply[1])) if reply else None

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 
 from redis.exceptions import RedisError
 
-from gateway.admission.admit import Admission, to_admission
+from gateway.admission.admit import Admission, to_admission, when_stored
 from gateway.admission.rate_limit import RETRY_WITHOUT_REDIS_S, Limit
 from gateway.admission.settings import QueueSettings
 from shared.database import accepted_jobs
@@ -55,13 +55,16 @@ class DurableGate:
             IdempotencyMismatchError: The key stands for the job of another request.
             QueueFullError: As many jobs wait for the model as may.
             UnauthenticatedError: The user is gone.
-            StoreUnavailableError: Redis or PostgreSQL is out of reach. If PostgreSQL went away in the very moment of
-                the commit, the job may be stored, and run, all the same.
+            StoreUnavailableError: Redis or PostgreSQL is out of reach, or the job that the key stands for is long in
+                being stored. If PostgreSQL went away in the very moment of the commit, the job may be stored, and
+                run, all the same.
 
         """
         try:
-            verdict = await self._queue.reserve(
-                job, limits=limits, max_depth=self._settings.queue_max_depth, idempotency=idempotency
+            verdict = await when_stored(
+                lambda: self._queue.reserve(
+                    job, limits=limits, max_depth=self._settings.queue_max_depth, idempotency=idempotency
+                )
             )
         except RedisError as error:
             raise StoreUnavailableError(
@@ -87,7 +90,9 @@ class DurableGate:
         async with AsyncExitStack() as unless_stored:
             unless_stored.push_async_callback(self._abandon, job, limits, idempotency)
             async with self._database.transaction() as connection:
-                has_user = await accepted_jobs.accept(connection, job, queue_timeout_ms=queue_timeout_ms)
+                has_user = await accepted_jobs.accept(
+                    connection, job, queue_timeout_ms=queue_timeout_ms, idempotency=idempotency
+                )
             if not has_user:
                 raise UnauthenticatedError("The token is not valid any more.")
             unless_stored.pop_all()

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import math
+from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 from redis.exceptions import RedisError
@@ -25,6 +26,8 @@ from shared.verdicts import (
 )
 
 RETRY_WHILE_STORED_S = 1.0
+STORED_WITHIN_S = 2.0  # as good as always; a PostgreSQL that takes longer is in trouble
+LOOK_WHILE_STORED_EVERY_S = 0.05
 UNMEASURED_SERVICE_MS = 10_000  # what a job is taken to need as long as none of its model has ended
 _ANY_DEPTH = 1 << 31
 
@@ -82,20 +85,23 @@ class Gate:
             RateLimitedError: A rate limit is used up.
             IdempotencyMismatchError: The key stands for the job of another request.
             QueueFullError: As many jobs wait for the model as may.
-            StoreUnavailableError: Redis is out of reach, or full.
+            StoreUnavailableError: Redis is out of reach, or full, or the job that the key stands for is long in being
+                stored.
 
         """
         try:
-            verdict = await self._queue.admit(
-                job,
-                channel=channel,
-                limits=limits,
-                max_depth=self._settings.queue_max_depth,
-                queue_timeout_ms=queue_timeout_ms,
-                unattended_ms=unattended_ms,
-                grace_ms=grace_ms,
-                retention_ms=self._retention_ms,
-                idempotency=idempotency,
+            verdict = await when_stored(
+                lambda: self._queue.admit(
+                    job,
+                    channel=channel,
+                    limits=limits,
+                    max_depth=self._settings.queue_max_depth,
+                    queue_timeout_ms=queue_timeout_ms,
+                    unattended_ms=unattended_ms,
+                    grace_ms=grace_ms,
+                    retention_ms=self._retention_ms,
+                    idempotency=idempotency,
+                )
             )
         except RedisError as error:
             raise StoreUnavailableError(
@@ -144,6 +150,14 @@ class Gate:
         )
         if isinstance(verdict, Admitted):
             _log.warning("job_resubmitted", extra={"job_id": job.id})
+
+
+async def when_stored(ask: Callable[[], Awaitable[Verdict]]) -> Verdict:
+    """Return a verdict; while the job of the request's key is being stored it is asked for again, within bounds."""
+    patient_until_s = asyncio.get_running_loop().time() + STORED_WITHIN_S
+    while isinstance(verdict := await ask(), BeingStored) and asyncio.get_running_loop().time() < patient_until_s:
+        await asyncio.sleep(LOOK_WHILE_STORED_EVERY_S)
+    return verdict
 
 
 def to_admission(job_id: str, verdict: Verdict, *, limits: tuple[Limit, ...], slots: int) -> Admission:

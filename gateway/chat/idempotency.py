@@ -15,7 +15,8 @@ HEADER = "Idempotency-Key"
 PARAMETER = Parameter(
     HEADER,
     "header",
-    "Requests with the same key within 24 hours, and the same body, are one job.",
+    "Requests with the same key within 24 hours, and the same body, are one job. A request without `Prefer:"
+    " respond-async` reads the job of one with it; the reverse is refused (`idempotency_mismatch`).",
     pattern=r"^[ -~]{1,255}$",
 )
 REPLAYED = {"Idempotent-Replayed": "true"}  # in the answer, as Stripe says it

@@ -97,7 +97,12 @@ class Restorer:
 
         """
         places = [
-            await self._queue.enqueue(accepted.job, channel=self._channel, queue_timeout_ms=accepted.queue_timeout_ms)
+            await self._queue.enqueue(
+                accepted.job,
+                channel=self._channel,
+                queue_timeout_ms=accepted.queue_timeout_ms,
+                idempotency=accepted.idempotency,
+            )
             for accepted in jobs
         ]
         return sum(place is not None for place in places)

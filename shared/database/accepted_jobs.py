@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.database.tables import accepted_jobs, users
+from shared.idempotency import Idempotency
 from shared.jobs import Job, decode_job, encode_job
 
 _RESTORE_LOCK = 7_236_912_049_853_302  # any number that nobody else takes an advisory lock on
@@ -31,11 +32,21 @@ class AcceptedJob(Struct, frozen=True):
     job: Job
     queue_timeout_ms: int
     accepted_at: datetime
+    idempotency: Idempotency | None
 
 
-async def accept(connection: AsyncConnection, job: Job, *, queue_timeout_ms: int) -> bool:
+async def accept(
+    connection: AsyncConnection, job: Job, *, queue_timeout_ms: int, idempotency: Idempotency | None
+) -> bool:
     """Insert a job, which from the commit on will run; False: its user is gone."""
-    values = {"id": job.id, "model": job.model, "payload": encode_job(job), "queue_timeout_ms": queue_timeout_ms}
+    values = {
+        "id": job.id,
+        "model": job.model,
+        "payload": encode_job(job),
+        "queue_timeout_ms": queue_timeout_ms,
+        "idempotency_key": idempotency.key if idempotency else None,
+        "fingerprint": idempotency.fingerprint if idempotency else None,
+    }
     columns = [accepted_jobs.c[name] for name in values]
     row = select(users.c.id, *(literal(values[column.name], column.type) for column in columns))
     statement = insert(accepted_jobs).from_select(
@@ -48,7 +59,12 @@ async def find(connection: AsyncConnection, job_ids: Sequence[str]) -> list[Acce
     """Return those of the jobs that are here: the others have ended, or were never accepted."""
     statement = select(accepted_jobs).where(accepted_jobs.c.id.in_(job_ids))
     return [
-        AcceptedJob(decode_job(row.payload), row.queue_timeout_ms, row.accepted_at)
+        AcceptedJob(
+            decode_job(row.payload),
+            row.queue_timeout_ms,
+            row.accepted_at,
+            Idempotency(row.idempotency_key, row.fingerprint) if row.idempotency_key else None,
+        )
         for row in await connection.execute(statement)
     ]
 

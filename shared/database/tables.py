@@ -73,5 +73,7 @@ accepted_jobs = Table(
     Column("payload", LargeBinary, nullable=False),  # the job as in Redis (shared/jobs.py), prompt included
     Column("queue_timeout_ms", Integer, nullable=False),
     Column("accepted_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    Column("idempotency_key", Text),  # in Redis, as in shared/idempotency.py; NULL: the job has none
+    Column("fingerprint", Text),  # of the request, with that key
     Index("accepted_jobs_user_id_id_idx", "user_id", "id"),
 )

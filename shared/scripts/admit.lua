@@ -77,8 +77,7 @@ if idempotency_key then
   local retention_ms = string.format('%.0f', math.max(tonumber(ARGV[15]), tonumber(ARGV[17])))
   redis.call('HSET', KEYS[4], 'idempotency_key', idempotency_key, 'fingerprint', ARGV[16],
     'retention_ms', retention_ms, 'keyless_retention_ms', ARGV[15])
-  if is_new or redis.call('EXISTS', idempotency_key) == 0 then
-    idempotency_hold(idempotency_key, job_id, ARGV[16], ARGV[17])
-  end
+  local hold = is_new and idempotency_hold or idempotency_hold_if_free
+  hold(idempotency_key, job_id, ARGV[16], ARGV[17])
 end
 return {'admitted', position, service_ms, verdict.states}

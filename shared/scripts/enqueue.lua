@@ -1,8 +1,10 @@
--- Enqueues a job that is stored, unless it is or was in the queue already. Runs after enqueue_job.lua.
--- KEYS 1 waiting, 2 fair, 3 pace, 4 job, 5 payload, 6 deadlines, 7 reserved, 8 the user's jobs
+-- Enqueues a job that is stored, unless it is or was in the queue already. Runs after idempotency.lua and
+-- enqueue_job.lua.
+-- KEYS 1 waiting, 2 fair, 3 pace, 4 job, 5 payload, 6 deadlines, 7 reserved, 8 the user's jobs,
+--      9 the key that stands for the job, if there is one
 -- ARGV 1 job id, 2 user id, 3 model, 4 cost, 5 queue timeout ms, 6 run timeout ms, 7 time to live ms, 8 channel,
 --      9 payload, 10 wake channel, 11 request id, 12 retention ms, 13 kind, 14 since when it waits, ms,
---      15 idempotency key (empty: none)
+--      15 fingerprint of the request (empty: it has no key), 16 ms for which its key is kept
 -- Returns {position, service ms}, or nothing when it was there
 redis.call('ZREM', KEYS[7], ARGV[1])
 if redis.call('EXISTS', KEYS[4]) == 1 then return false end
@@ -14,5 +16,8 @@ local position = enqueue_job({
   now = time[1] * 1000 + math.floor(time[2] / 1000), queue_timeout_ms = ARGV[5], timeout_ms = ARGV[6],
   grace_ms = '-1', retention_ms = ARGV[12], time_to_live_ms = ARGV[7], wake = ARGV[10],
 })
-if ARGV[15] ~= '' then redis.call('HSET', KEYS[4], 'idempotency_key', ARGV[15]) end
+if KEYS[9] then
+  redis.call('HSET', KEYS[4], 'idempotency_key', KEYS[9], 'fingerprint', ARGV[15])
+  idempotency_hold_if_free(KEYS[9], ARGV[1], ARGV[15], ARGV[16])
+end
 return {position, redis.call('HGET', KEYS[3], 'service_ms') or '0'}

@@ -5,7 +5,7 @@
 -- ARGV 1 id, 2 epoch, 3 lease ms, 4 ms until it must have ended, 5 time to live ms,
 --      6 ms for which it goes on unless a gateway says that it has readers (0: it needs none), 7 payload, 8 owner,
 --      9 last seq before this owner, 10 last event before this owner (whole if terminal, else its kind),
---      11 fingerprint of the request, 12 ms for which its key is kept,
+--      11 fingerprint of the request (empty: it has no key), 12 ms for which its key is kept,
 --      13 how many fields of the job follow, as name and value, then per entry of this owner: last seq, events
 -- Returns how many entries the log has, or 0 when the job has another owner, or has ended: then nothing is changed
 local id, epoch, last_seq = ARGV[1], ARGV[2], tonumber(ARGV[9])
@@ -27,7 +27,7 @@ redis.call('ZADD', KEYS[7], after(ARGV[4]), id)
 if ARGV[6] ~= '0' then redis.call('ZADD', KEYS[8], 'NX', after(ARGV[6]), id) end
 redis.call('ZADD', KEYS[9], after(ARGV[5]), id)
 redis.call('PEXPIRE', KEYS[9], ARGV[5])
-if KEYS[10] and redis.call('EXISTS', KEYS[10]) == 0 then idempotency_hold(KEYS[10], id, ARGV[11], ARGV[12]) end
+idempotency_hold_if_free(KEYS[10], id, ARGV[11], ARGV[12])
 
 -- What is missing in the middle cannot be filled in, since ids only rise: the log is made anew. Of earlier owners, what
 -- this one took over stays; an owner that was lost may have put back more than that.

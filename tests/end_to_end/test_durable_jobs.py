@@ -1,5 +1,6 @@
 """A 202 is a promise: the job runs to its end and its answer is kept, whatever becomes of its reader and of Redis."""
 
+import asyncio
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -168,6 +169,25 @@ async def test_a_key_stands_for_the_job(stack: Stack) -> None:
     assert "Idempotent-Replayed" not in first.headers
     assert again.headers["Idempotent-Replayed"] == "true"
     assert stream.text == "Once"
+    assert len(stack.generations(model)) == 1
+
+
+async def test_fifty_requests_at_once_with_one_key_are_one_job(stack: Stack) -> None:
+    """Over two gateways, while the first of them is being stored."""
+    model = stack.model(Answer(("Once",)))
+    clients = [await stack.client(gateway=gateway) for gateway in stack.gateways]
+    keyed = ASYNC | {"Idempotency-Key": new_id()}
+
+    async with asyncio.TaskGroup() as requests:
+        async with stack.unable_to_accept():
+            asking = [requests.create_task(client.chat(model, headers=keyed)) for client in clients * 25]
+            await stack.until_one_waits_to_be_accepted()
+    responses = [task.result() for task in asking]
+
+    assert {response.status_code for response in responses} == {202}
+    (job_id,) = {response.json()["id"] for response in responses}
+    assert sum("Idempotent-Replayed" not in response.headers for response in responses) == 1
+    await until(clients[0], job_id, "completed")
     assert len(stack.generations(model)) == 1
 
 

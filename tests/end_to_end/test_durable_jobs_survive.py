@@ -6,6 +6,7 @@ import httpx
 
 from shared import redis_keys
 from shared.events import TERMINAL_KINDS
+from shared.ids import new_id
 from shared.token_log import read_after
 from tests.databases import Databases
 from tests.end_to_end.client import chat
@@ -89,6 +90,30 @@ async def test_a_redis_that_is_emptied_while_jobs_wait_and_run_and_have_ended(st
     for job_id in (*running, *waiting):
         assert (await until(client, job_id, "completed"))["content"] == "Once more"
     assert (await show(client, ended))["content"] == "Once"
+
+
+async def test_their_keys_stand_for_them_again_when_redis_was_emptied(stack: Stack) -> None:
+    gate = stack.gate()
+    model = stack.model(Answer((Hang(gate), "Once")))
+    client = await stack.client()
+    keys = [ASYNC | {"Idempotency-Key": new_id()} for _ in range(SLOTS + 1)]
+    accepted = [(await client.chat(model, headers=key)).json()["id"] for key in keys]
+    for job_id in accepted[:SLOTS]:
+        await until(client, job_id, "running")
+
+    await stack.empty_redis()
+
+    async def restored() -> bool:
+        return await stack.redis.exists(*(redis_keys.JOB + job_id for job_id in accepted)) == len(accepted)
+
+    await wait_until(restored, description="Redis has the jobs again")
+    again = [await client.chat(model, headers=key) for key in keys]
+
+    assert [(response.status_code, response.json()["id"]) for response in again] == [(202, id_) for id_ in accepted]
+    stack.double.release(gate)
+    for job_id in accepted:
+        await until(client, job_id, "completed")
+    assert len(stack.generations(model)) == len(accepted)
 
 
 async def test_a_job_that_redis_lacks_can_be_deleted_at_once(stack: Stack) -> None:

@@ -66,10 +66,25 @@ async def test_rows_of_an_older_schema_stay_as_they_were(database_url: str) -> N
     await database.close()
 
 
+async def test_a_job_that_was_accepted_under_an_older_schema_has_no_key(database_url: str) -> None:
+    database = connect(database_url, role="test")
+    await upgrade(database_url, revision="0002")
+    async with database.transaction() as connection:
+        await connection.execute(text("INSERT INTO users VALUES (gen_random_uuid(), 'ada@example.org', '-', 'user')"))
+        await connection.execute(
+            text("INSERT INTO accepted_jobs SELECT gen_random_uuid(), id, 'm', 'payload', 1, now() FROM users")
+        )
+    await upgrade(database_url)
+    async with database.transaction() as connection:
+        row = (await connection.execute(text("SELECT payload, idempotency_key, fingerprint FROM accepted_jobs"))).one()
+    assert row == (b"payload", None, None)
+    await database.close()
+
+
 async def test_the_command_says_where_the_schema_is(database_url: str, tmp_path: Path) -> None:
     for _ in range(2):
         finished = await run_module("migrations", {"DATABASE_URL": database_url}, directory=tmp_path)
-        assert finished == (0, "The schema is at revision 0002.\n", "")
+        assert finished == (0, "The schema is at revision 0003.\n", "")
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def ended(redis: Redis) -> EndedJobs:
 async def enqueued(redis: Redis) -> Job:
     job = make_job(is_durable=True)
     durable = DurableQueue(redis, stream_retention_ms=RETENTION_MS, answer_retention_ms=RETENTION_MS)
-    await durable.enqueue(job, channel=CHANNEL, queue_timeout_ms=60_000)
+    await durable.enqueue(job, channel=CHANNEL, queue_timeout_ms=60_000, idempotency=None)
     return job
 
 
@@ -120,7 +120,7 @@ class TestADurableJobThatItsWorkerHasEnded:
         end = end_of(await claim_next(queue))
         await redis.flushall()
         durable = DurableQueue(redis, stream_retention_ms=RETENTION_MS, answer_retention_ms=RETENTION_MS)
-        await durable.enqueue(job, channel=CHANNEL, queue_timeout_ms=60_000)
+        await durable.enqueue(job, channel=CHANNEL, queue_timeout_ms=60_000, idempotency=None)
 
         await ended.publish(job.id, end)
 

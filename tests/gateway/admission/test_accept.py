@@ -1,13 +1,14 @@
 """A durable job is accepted when it is in PostgreSQL, or else there is nothing of it anywhere."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from redis.asyncio import Redis
 
 from gateway.admission.accept import DurableGate
-from gateway.admission.admit import Admission
+from gateway.admission.admit import Admission, Gate
 from gateway.admission.rate_limit import Limit
 from gateway.admission.settings import QueueSettings
 from shared.database import accepted_jobs, engine
@@ -22,6 +23,7 @@ from shared.jobs import Job
 from shared.redis_client import connect
 from tests.faults.proxy import FaultProxy
 from tests.jobs import CHANNEL, MODEL, RETENTION_MS, claim_next, make_job
+from tests.waiting import wait_until
 
 LIMIT = Limit(scope="user", name="ada", per_minute=60, burst=2)
 KEY = Idempotency.of("key", surface="/v1", user_id="ada", request=b"1")
@@ -42,6 +44,34 @@ def gate(redis: Redis, database: Database) -> DurableGate:
 
 async def accept(gate: DurableGate, job: Job) -> Admission:
     return await gate.accept(job, limits=(LIMIT,), channel=CHANNEL, slots=1, queue_timeout_ms=60_000, idempotency=KEY)
+
+
+@asynccontextmanager
+async def unable_to_accept(database: Database) -> AsyncGenerator[None]:
+    async with database.transaction() as connection:
+        await connection.exec_driver_sql("LOCK TABLE accepted_jobs IN EXCLUSIVE MODE")
+        yield
+
+
+async def until_one_waits(database: Database) -> None:
+    """Wait until a job's place is reserved, and its gate at the point of committing it."""
+
+    async def waits() -> bool:
+        async with database.transaction() as watching:
+            waiting = await watching.exec_driver_sql("SELECT 1 FROM pg_locks WHERE NOT granted LIMIT 1")
+            return waiting.one_or_none() is not None
+
+    await wait_until(waits, description="a gate is about to commit a job")
+
+
+async def scripts_run(redis: Redis) -> int:
+    """Return how many scripts Redis has been asked to run."""
+    statistics = await redis.info("commandstats")
+    return int(statistics["cmdstat_evalsha"]["calls"])
+
+
+async def more_scripts_run(redis: Redis, count: int) -> bool:
+    return await scripts_run(redis) >= count
 
 
 async def is_stored(database: Database, job: Job) -> bool:
@@ -87,6 +117,45 @@ async def test_nothing_is_stored_when_it_is_refused(
     assert not await is_stored(database, job)
 
 
+async def test_who_sends_its_key_again_waits_until_it_is_stored(
+    redis: Redis, queue: JobQueue, database: Database, ada: User
+) -> None:
+    durable, attached = gate(redis, database), Gate(queue, QueueSettings(), retention_ms=RETENTION_MS)
+    job, again, plain = (make_job(user=ada.id, is_durable=is_durable) for is_durable in (True, True, False))
+    async with asyncio.TaskGroup() as requests:
+        async with unable_to_accept(database):
+            first = requests.create_task(accept(durable, job))
+            await until_one_waits(database)
+            second = requests.create_task(accept(durable, again))
+            third = requests.create_task(
+                attached.admit(
+                    plain,
+                    limits=(),
+                    channel=CHANNEL,
+                    slots=1,
+                    queue_timeout_ms=1,
+                    unattended_ms=0,
+                    grace_ms=0,
+                    idempotency=KEY,
+                )
+            )
+            asked = await scripts_run(redis)
+            await wait_until(lambda: more_scripts_run(redis, asked + 6), description="both have asked several times")
+    assert [task.result().job_id for task in (first, second, third)] == [job.id] * 3
+    assert [task.result().place is None for task in (first, second, third)] == [False, True, True]
+    assert not await is_stored(database, again)
+
+
+async def test_nobody_waits_for_ever_until_it_is_stored(
+    redis: Redis, queue: JobQueue, database: Database, ada: User
+) -> None:
+    del queue
+    durable = DurableQueue(redis, stream_retention_ms=RETENTION_MS, answer_retention_ms=RETENTION_MS)
+    await durable.reserve(make_job(), limits=(), max_depth=9, idempotency=KEY)
+    with pytest.raises(StoreUnavailableError, match="is being stored"):
+        await accept(gate(redis, database), make_job(user=ada.id, is_durable=True))
+
+
 async def test_it_stays_accepted_when_redis_goes_before_it_is_enqueued(
     redis_url: str, queue: JobQueue, database: Database, ada: User
 ) -> None:
@@ -95,14 +164,9 @@ async def test_it_stays_accepted_when_redis_goes_before_it_is_enqueued(
         proxy.hold_replies()
         accepting = asyncio.create_task(accept(gate(through_proxy, database), job))
         await proxy.until_held()  # the reservation is made
-        async with database.transaction() as connection:
-            await connection.exec_driver_sql("LOCK TABLE accepted_jobs IN EXCLUSIVE MODE")
+        async with unable_to_accept(database):
             proxy.mend()
-            async with database.transaction() as watching:
-                while not (
-                    await watching.exec_driver_sql("SELECT 1 FROM pg_locks WHERE NOT granted LIMIT 1")
-                ).one_or_none():
-                    pass
+            await until_one_waits(database)
             proxy.cut()
         admission = await accepting
     assert admission.job_id == job.id

@@ -45,9 +45,9 @@ async def accepted(redis: Redis, database: Database, user_id: str) -> Job:
     """Have a durable job stored and enqueued."""
     job = make_job(user=user_id, is_durable=True)
     async with database.transaction() as connection:
-        await accepted_jobs.accept(connection, job, queue_timeout_ms=60_000)
+        await accepted_jobs.accept(connection, job, queue_timeout_ms=60_000, idempotency=None)
     durable = DurableQueue(redis, stream_retention_ms=RETENTION_MS, answer_retention_ms=RETENTION_MS)
-    await durable.enqueue(job, channel=CHANNEL, queue_timeout_ms=60_000)
+    await durable.enqueue(job, channel=CHANNEL, queue_timeout_ms=60_000, idempotency=None)
     return job
 
 
@@ -178,7 +178,7 @@ async def test_the_job_of_a_user_who_is_gone_ends_without_a_row(
 ) -> None:
     job = make_job(user=new_id(), is_durable=True)
     durable = DurableQueue(redis, stream_retention_ms=RETENTION_MS, answer_retention_ms=RETENTION_MS)
-    await durable.enqueue(job, channel=CHANNEL, queue_timeout_ms=60_000)
+    await durable.enqueue(job, channel=CHANNEL, queue_timeout_ms=60_000, idempotency=None)
     await answered(redis, queue)
 
     assert await recorder.record() == 1

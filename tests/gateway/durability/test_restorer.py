@@ -10,10 +10,14 @@ from shared.database import accepted_jobs
 from shared.database.engine import Database
 from shared.database.users import User
 from shared.durable_queue import DurableQueue
+from shared.idempotency import Idempotency
 from shared.job_queue import JobQueue
 from shared.jobs import Job
-from tests.jobs import CHANNEL, MODEL, RETENTION_MS, claim_next, make_job
+from shared.verdicts import Attached
+from tests.jobs import CHANNEL, MODEL, RETENTION_MS, admit, claim_next, make_job, try_to_admit
 from tests.waiting import wait_until
+
+KEY = Idempotency.of("key", surface="/v1", user_id="ada", request=b"{}")
 
 
 @pytest.fixture
@@ -27,11 +31,11 @@ def restorer(redis: Redis, durable: DurableQueue, database: Database) -> Restore
     return Restorer(redis, durable, database, channel=CHANNEL)
 
 
-async def accept(database: Database, user: User) -> Job:
+async def accept(database: Database, user: User, *, idempotency: Idempotency | None = None) -> Job:
     """Have a job stored and not enqueued, long ago."""
     job = make_job(user=user.id, is_durable=True)
     async with database.transaction() as connection:
-        await accepted_jobs.accept(connection, job, queue_timeout_ms=60_000)
+        await accepted_jobs.accept(connection, job, queue_timeout_ms=60_000, idempotency=idempotency)
     return job
 
 
@@ -55,11 +59,32 @@ async def test_what_is_missing_is_enqueued_as_it_was_accepted(
     assert await restorer.restore(workers_first_s=0) == 0
 
 
+async def test_its_key_stands_for_it_again(
+    restorer: Restorer, durable: DurableQueue, database: Database, ada: User
+) -> None:
+    job = await accept(database, ada, idempotency=KEY)
+    await restored(restorer)
+
+    again = await durable.reserve(make_job(is_durable=True), limits=(), max_depth=10, idempotency=KEY)
+
+    assert again == Attached(job_id=job.id, limits=())
+
+
+async def test_a_key_that_was_used_since_stands_for_what_it_was_used_for(
+    restorer: Restorer, queue: JobQueue, database: Database, ada: User
+) -> None:
+    await accept(database, ada, idempotency=KEY)
+    later = await admit(queue, idempotency=KEY)
+    await restored(restorer)
+
+    assert await try_to_admit(queue, make_job(), idempotency=KEY) == Attached(job_id=later.id, limits=())
+
+
 async def test_what_is_there_stays_as_it_is(
     restorer: Restorer, durable: DurableQueue, queue: JobQueue, database: Database, ada: User
 ) -> None:
     there = await accept(database, ada)
-    await durable.enqueue(there, channel=CHANNEL, queue_timeout_ms=60_000)
+    await durable.enqueue(there, channel=CHANNEL, queue_timeout_ms=60_000, idempotency=None)
     missing = await accept(database, ada)
 
     assert await restored(restorer) == 1

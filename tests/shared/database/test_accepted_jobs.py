@@ -4,6 +4,7 @@ from shared.database import accepted_jobs
 from shared.database.engine import Database
 from shared.database.tables import users as user_table
 from shared.database.users import User
+from shared.idempotency import Idempotency
 from shared.ids import new_id
 from shared.jobs import Job
 from tests.jobs import make_job
@@ -11,10 +12,12 @@ from tests.jobs import make_job
 FIRST = "00000000-0000-0000-0000-000000000000"
 
 
-async def accept(database: Database, user: User, *, request: bytes = b"{}") -> Job:
+async def accept(
+    database: Database, user: User, *, request: bytes = b"{}", idempotency: Idempotency | None = None
+) -> Job:
     job = make_job(user=user.id, request=request, is_durable=True)
     async with database.transaction() as connection:
-        assert await accepted_jobs.accept(connection, job, queue_timeout_ms=5_000)
+        assert await accepted_jobs.accept(connection, job, queue_timeout_ms=5_000, idempotency=idempotency)
     return job
 
 
@@ -27,12 +30,21 @@ async def test_a_job_comes_back_as_it_was_accepted(database: Database, ada: User
     job = await accept(database, ada, request=b'{"content": "\\u0000 \xff \x00"}')
     async with database.transaction() as connection:
         (found,) = await accepted_jobs.find(connection, [job.id, new_id()])
-    assert (found.job, found.queue_timeout_ms) == (job, 5_000)
+    assert (found.job, found.queue_timeout_ms, found.idempotency) == (job, 5_000, None)
+
+
+async def test_it_comes_back_with_what_it_is_known_by(database: Database, ada: User) -> None:
+    key = Idempotency.of("key", surface="/v1", user_id=ada.id, request=b"{}")
+    job = await accept(database, ada, idempotency=key)
+    async with database.transaction() as connection:
+        (found,) = await accepted_jobs.find(connection, [job.id])
+    assert found.idempotency == key
 
 
 async def test_a_job_of_nobody_is_not_accepted(database: Database) -> None:
     async with database.transaction() as connection:
-        assert not await accepted_jobs.accept(connection, make_job(user=new_id()), queue_timeout_ms=1)
+        job = make_job(user=new_id())
+        assert not await accepted_jobs.accept(connection, job, queue_timeout_ms=1, idempotency=None)
     assert await ids(database) == []
 
 

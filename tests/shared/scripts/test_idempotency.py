@@ -165,6 +165,14 @@ class TestTheKeyIsFree:
         assert isinstance(await try_to_admit(queue, make_job(), idempotency=known_by()), Admitted)
 
 
+    @pytest.mark.parametrize("value", [b"", b"\xff", b"01890000-0000-7000-8000-000000000000 ", b" f", b"a b c"])
+    async def test_when_what_it_holds_is_malformed(self, queue: JobQueue, redis: Redis, value: bytes) -> None:
+        await redis.set(known_by().key, value, px=KEPT_MS)
+        job = await admit(queue, idempotency=known_by())
+
+        assert await try_to_admit(queue, make_job(), idempotency=known_by()) == Attached(job_id=job.id, limits=())
+
+
 class TestTheKeyStaysTaken:
     async def test_when_somebody_cancels_its_job(self, queue: JobQueue) -> None:
         """That is an end like any other, and is told to whoever comes back."""

@@ -150,3 +150,12 @@ class TestAnIdempotencyKey:
         assert await reserve(durable, make_job(), idempotency=KEY) == Attached(job.id, ())
         assert await try_to_admit(queue, make_job(), idempotency=KEY) == Attached(job.id, ())
         assert await reserve(durable, make_job(), idempotency=OTHER_BODY) == KeyMismatched()
+
+    async def test_comes_back_with_the_job(self, durable: DurableQueue, redis: Redis) -> None:
+        job = make_job(is_durable=True)
+        await reserve(durable, job, idempotency=KEY)
+        await redis.flushall()
+        await enqueue(durable, job, idempotency=KEY)
+
+        assert await reserve(durable, make_job(), idempotency=KEY) == Attached(job.id, ())
+        assert 0.9 * DAY_MS < await redis.pttl(KEY.key) <= DAY_MS

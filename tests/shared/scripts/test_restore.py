@@ -30,6 +30,7 @@ from tests.jobs import (
 from tests.snapshot import Snapshot
 
 WEEK_MS = 7 * 86_400_000
+KEY = Idempotency.of("key", surface="/v1/chat", user_id="alice", request=b"{}")
 
 
 async def restore(redis: Redis, claim: Claim) -> int:
@@ -76,7 +77,7 @@ async def test_everything_is_as_it_was(queue: JobQueue, redis: Redis) -> None:
 async def test_a_durable_job_stays_for_as_long_as_its_answer_would_be_kept(queue: JobQueue, redis: Redis) -> None:
     job = make_job(is_durable=True)
     durable = DurableQueue(redis, stream_retention_ms=RETENTION_MS, answer_retention_ms=WEEK_MS)
-    await durable.enqueue(job, channel=CHANNEL, queue_timeout_ms=60_000)
+    await durable.enqueue(job, channel=CHANNEL, queue_timeout_ms=60_000, idempotency=None)
     claim = await claim_next(queue)
     await redis.flushall()
 
@@ -166,28 +167,51 @@ async def test_what_earlier_owners_wrote_stays_as_far_as_it_was_taken_over(queue
 
 
 async def test_its_idempotency_key_stands_for_it_again(queue: JobQueue, redis: Redis) -> None:
-    idempotency = Idempotency.of("key", surface="/v1/chat", user_id="alice", request=b"{}")
-    job = await admit(queue, idempotency=idempotency)
+    job = await admit(queue, idempotency=KEY)
     claim = await claim_next(queue)
     await redis.flushall()
     await restore(redis, claim)
 
-    again = await try_to_admit(queue, make_job(), idempotency=idempotency)
+    again = await try_to_admit(queue, make_job(), idempotency=KEY)
     assert isinstance(again, Attached)
     assert again.job_id == job.id
 
 
+async def test_the_key_of_a_durable_one_stands_for_it_again(queue: JobQueue, redis: Redis) -> None:
+    durable = DurableQueue(redis, stream_retention_ms=RETENTION_MS, answer_retention_ms=WEEK_MS)
+    job = make_job(is_durable=True)
+    await durable.enqueue(job, channel=CHANNEL, queue_timeout_ms=60_000, idempotency=KEY)
+    claim = await claim_next(queue)
+    await redis.flushall()
+    await restore(redis, claim)
+
+    again = await durable.reserve(make_job(is_durable=True), limits=(), max_depth=10, idempotency=KEY)
+    assert again == Attached(job_id=job.id, limits=())
+
+
+async def test_one_whose_fingerprint_nobody_knows_leaves_its_key_free(queue: JobQueue, redis: Redis) -> None:
+    """A gateway of an earlier release enqueued it."""
+    await admit(queue, idempotency=KEY)
+    claim = await claim_next(queue)
+    del claim.state[b"fingerprint"]
+    await redis.flushall()
+
+    assert await restore(redis, claim) == 1
+
+    assert not await redis.exists(KEY.key)
+    assert isinstance(await try_to_admit(queue, make_job(), idempotency=KEY), Admitted)
+
+
 async def test_of_which_the_key_was_used_again_is_resubmitted_all_the_same(queue: JobQueue, redis: Redis) -> None:
     """Two requests are two jobs now, and each has its reader."""
-    idempotency = Idempotency.of("key", surface="/v1/chat", user_id="alice", request=b"{}")
-    first = await admit(queue, idempotency=idempotency)
+    first = await admit(queue, idempotency=KEY)
     await redis.flushall()
-    second = await admit(queue, idempotency=idempotency)
+    second = await admit(queue, idempotency=KEY)
 
-    assert isinstance(await try_to_admit(queue, first, idempotency=idempotency, waited_ms=1_000), Admitted)
+    assert isinstance(await try_to_admit(queue, first, idempotency=KEY, waited_ms=1_000), Admitted)
 
     assert [(await claim_next(queue)).job for _ in range(2)] == [second, first]
-    attached = await try_to_admit(queue, make_job(), idempotency=idempotency)
+    attached = await try_to_admit(queue, make_job(), idempotency=KEY)
     assert isinstance(attached, Attached)
     assert attached.job_id == second.id
 
