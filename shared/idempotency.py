@@ -3,8 +3,8 @@
 Structure: one string per key, `ds:idempotency:<digest>`, that holds the id of the job the key stands for and a
 fingerprint of the request that became it (shared/scripts/idempotency.lua). Written by the admit and reserve scripts,
 deleted when its job is cancelled because its readers have gone; expires after KEPT_MS, and its job stays for as long.
-Both stand in the job's hash too, and with a durable job in PostgreSQL, whence a key that Redis has lost comes back while
-its job lives. The key that the client chose is nowhere: it may be a secret of the client's.
+Both stand in the job's hash too, and with a durable job in PostgreSQL, whence a key that Redis has lost comes back
+while its job lives. The key that the client chose is nowhere: it may be a secret of the client's.
 """
 
 from hashlib import sha256

@@ -178,10 +178,9 @@ async def test_fifty_requests_at_once_with_one_key_are_one_job(stack: Stack) -> 
     clients = [await stack.client(gateway=gateway) for gateway in stack.gateways]
     keyed = ASYNC | {"Idempotency-Key": new_id()}
 
-    async with asyncio.TaskGroup() as requests:
-        async with stack.unable_to_accept():
-            asking = [requests.create_task(client.chat(model, headers=keyed)) for client in clients * 25]
-            await stack.until_one_waits_to_be_accepted()
+    async with asyncio.TaskGroup() as requests, stack.unable_to_accept():
+        asking = [requests.create_task(client.chat(model, headers=keyed)) for client in clients * 25]
+        await stack.until_one_waits_to_be_accepted()
     responses = [task.result() for task in asking]
 
     assert {response.status_code for response in responses} == {202}

@@ -122,25 +122,24 @@ async def test_who_sends_its_key_again_waits_until_it_is_stored(
 ) -> None:
     durable, attached = gate(redis, database), Gate(queue, QueueSettings(), retention_ms=RETENTION_MS)
     job, again, plain = (make_job(user=ada.id, is_durable=is_durable) for is_durable in (True, True, False))
-    async with asyncio.TaskGroup() as requests:
-        async with unable_to_accept(database):
-            first = requests.create_task(accept(durable, job))
-            await until_one_waits(database)
-            second = requests.create_task(accept(durable, again))
-            third = requests.create_task(
-                attached.admit(
-                    plain,
-                    limits=(),
-                    channel=CHANNEL,
-                    slots=1,
-                    queue_timeout_ms=1,
-                    unattended_ms=0,
-                    grace_ms=0,
-                    idempotency=KEY,
-                )
+    async with asyncio.TaskGroup() as requests, unable_to_accept(database):
+        first = requests.create_task(accept(durable, job))
+        await until_one_waits(database)
+        second = requests.create_task(accept(durable, again))
+        third = requests.create_task(
+            attached.admit(
+                plain,
+                limits=(),
+                channel=CHANNEL,
+                slots=1,
+                queue_timeout_ms=1,
+                unattended_ms=0,
+                grace_ms=0,
+                idempotency=KEY,
             )
-            asked = await scripts_run(redis)
-            await wait_until(lambda: more_scripts_run(redis, asked + 6), description="both have asked several times")
+        )
+        asked = await scripts_run(redis)
+        await wait_until(lambda: more_scripts_run(redis, asked + 6), description="both have asked several times")
     assert [task.result().job_id for task in (first, second, third)] == [job.id] * 3
     assert [task.result().place is None for task in (first, second, third)] == [False, True, True]
     assert not await is_stored(database, again)

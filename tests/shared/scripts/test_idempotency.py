@@ -164,7 +164,6 @@ class TestTheKeyIsFree:
 
         assert isinstance(await try_to_admit(queue, make_job(), idempotency=known_by()), Admitted)
 
-
     @pytest.mark.parametrize("value", [b"", b"\xff", b"01890000-0000-7000-8000-000000000000 ", b" f", b"a b c"])
     async def test_when_what_it_holds_is_malformed(self, queue: JobQueue, redis: Redis, value: bytes) -> None:
         await redis.set(known_by().key, value, px=KEPT_MS)
