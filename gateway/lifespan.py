@@ -30,6 +30,7 @@ from gateway.admission.sweeper import Sweeper
 from gateway.chat.cancel import Canceller
 from gateway.chat.list_jobs import JobList
 from gateway.chat.look_up import JobDesk
+from gateway.chat.lost_readers import LostReaders
 from gateway.chat.queue_position import QueuePositions
 from gateway.chat.resume import Resumption
 from gateway.chat.revocation import Revocation
@@ -110,6 +111,7 @@ async def open_state(
                 attendance.run(),
                 positions.run(),
                 log_tail.run(),
+                LostReaders(relay, database).run(),
                 Revocation(relay, identities).run(),
                 recorder.run(),
                 restorer.run(),

@@ -10,13 +10,14 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 
+import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gateway.request_id import current_request_id
 from shared import ids, redis_keys
 from shared.errors import JobLostError
-from shared.events import TERMINAL_KINDS, ErrorBody, Event, EventKind, describe, encode_payload
+from shared.events import TERMINAL_KINDS, ErrorBody, Event, EventKind, Resumed, describe, encode_payload
 from shared.token_log import Batch, read_after, read_tails, unpack
 
 BUFFER_LIMIT_BYTES = 256 * 1024  # of one reader; what a slower one misses stays in the log
@@ -36,6 +37,7 @@ def _see_nothing(_: Sequence[Event]) -> None:
 
 
 _log = logging.getLogger(__name__)
+_resumptions = msgspec.json.Decoder(Resumed)
 
 
 class Reader:
@@ -58,6 +60,7 @@ class Reader:
         self.user_id = ""  # for whom it reads, once it may part
         self.may_part = False  # whether the client can go on elsewhere: it has ids to resume from
         self.has_parted = False
+        self.is_durable = False  # whether the job outlives Redis; then others tell whether it is lost
         self.stream_url = ""  # where the stream can be read again
         self.told_position = 0  # in the queue, as the reader was last told; 0: never
         self.seq = seq  # of the last event received, live or from the log
@@ -123,7 +126,7 @@ class Reader:
     def lose(self) -> None:
         """End the reader with an error that is in no log: what comes next is gone from Redis."""
         _log.warning("job_lost", extra={"job_id": self.job_id})
-        error = JobLostError("The job was lost.")
+        error = JobLostError("The job was lost with Redis's data.")
         payload = encode_payload(ErrorBody(describe(error, request_id=self._request_id)))
         self._buffer.append(Event(0, EventKind.ERROR.value, payload))
         self.ended = True
@@ -157,8 +160,13 @@ class Reader:
 
     def miss(self) -> None:
         """Note that Redis lacks what comes next; when that has been so for too long, it is lost."""
-        if self.missing_for_s() >= self._lost_after_s:
+        if self.missing_for_s() >= self._lost_after_s and not self.is_durable:
             self.lose()
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether Redis has lacked what comes next for so long that it may be lost."""
+        return self.missing_since_s is not None and self.missing_for_s() >= self._lost_after_s
 
     async def events(self) -> AsyncGenerator[list[Event]]:
         """Yield what has arrived, in order, without gap or repetition; ends after the terminal event, or by `leave`.
@@ -199,7 +207,9 @@ class Reader:
             if self._is_contradicted_by(batch):
                 self.lose()
                 return
-            if batch.first_seq > self.seq + 1:
+            if batch.first_seq > self.seq + 1 and not batch.events:
+                continue  # what its owner says first tells whether what is missing is needed
+            if batch.first_seq > self.seq + 1 and not _needs_nothing_before(batch):
                 await self._wait_at_gap()
                 return
             self._receive(batch)
@@ -357,6 +367,14 @@ class Relay:
                 reader.miss()
             elif reader.missing_for_s() >= self._resubmit_after_s:
                 await reader.resubmit()
+
+
+def _needs_nothing_before(batch: Batch) -> bool:
+    """Tell whether events make void what came before them, so that nobody misses it."""
+    _, kind, payload = next(batch.split())
+    if kind == EventKind.RESUMED.value:
+        return _resumptions.decode(payload).mode == "restarted"
+    return kind == EventKind.ERROR.value
 
 
 async def _are_kept(redis: Redis, job_ids: Sequence[str]) -> list[bool]:

@@ -57,7 +57,13 @@ class DurableQueue:
         await self._abandon(keys, [job.id, *_numbers_of(limits)])
 
     async def enqueue(
-        self, job: Job, *, channel: str, queue_timeout_ms: int, idempotency: Idempotency | None
+        self,
+        job: Job,
+        *,
+        channel: str,
+        queue_timeout_ms: int,
+        idempotency: Idempotency | None,
+        is_again: bool = False,
     ) -> Place | None:
         """Enqueue a job that is stored.
 
@@ -66,6 +72,8 @@ class DurableQueue:
             channel: Where the gateway listens that asks.
             queue_timeout_ms: The job expires when no worker has claimed it by then, from now on.
             idempotency: What the request is known by; the key stands for the job again if Redis has lost that.
+            is_again: Whether Redis may have had the job before and lost it; then its log begins behind every id that
+                the lost one can have had, and with `resumed`.
 
         Returns:
             Its place; None: it is or was in the queue already.
@@ -101,6 +109,7 @@ class DurableQueue:
             created_ms(job.id),
             idempotency.fingerprint if idempotency else "",
             KEPT_MS,
+            int(is_again),
         ]
         reply = await self._enqueue(keys, arguments)
         return Place(reply[0], int(reply[1])) if reply else None

@@ -22,6 +22,7 @@ truth about leases. A job's state is the hash `ds:job:<id>`:
     retention_ms      how long it stays when the job has ended
     idempotency_key   the Redis key that stands for the job (shared/idempotency.py); absent: none does
     fingerprint       of the request, with that key
+    begins_after      seq that the log begins after, because Redis lost an earlier one; absent: 0
     keyless_retention_ms  what `retention_ms` becomes when that key is freed
 
 It expires with its log: long enough to wait, run and be read while the job lives, `retention_ms` after that.
@@ -45,7 +46,7 @@ from shared.verdicts import Place, RateLimit, Verdict, to_verdict
 LEASE_MS = 1_500
 WORKER_LEASE_MS = 3_000
 LISTED_MS = 60_000  # after its end a job is listed from Redis for so long; its row is there within seconds
-_STATE = ["status", "user", "model", "channel", "is_durable", "started_ms", "ended_ms"]
+_STATE = ["status", "user", "model", "channel", "is_durable", "started_ms", "ended_ms", "begins_after"]
 _OPEN_REQUEST_ID = "%s"  # the stop script fills it in from the job
 
 
@@ -81,6 +82,7 @@ class JobState(Struct, frozen=True):
     is_durable: bool
     started_ms: int | None  # when a worker first took it; None: none has
     ended_ms: int | None  # None: it has not
+    begins_after: int  # ids up to here may be of a log that Redis has lost; 0: it has lost none
 
 
 class Stopped(Struct, frozen=True):
@@ -422,7 +424,7 @@ def _describe(error: JobError, request_id: str) -> bytes:
 
 
 def _to_state(fields: list[bytes | None]) -> JobState | None:
-    status, user, model, channel, is_durable, started_ms, ended_ms = (
+    status, user, model, channel, is_durable, started_ms, ended_ms, begins_after = (
         field.decode() if field else "" for field in fields
     )
     if not status:
@@ -435,6 +437,7 @@ def _to_state(fields: list[bytes | None]) -> JobState | None:
         is_durable=bool(is_durable),
         started_ms=int(started_ms) if started_ms else None,
         ended_ms=int(ended_ms) if ended_ms else None,
+        begins_after=int(begins_after or 0),
     )
 
 

@@ -101,7 +101,7 @@ class Resumption:
             raise _missing()
         if job.user_id != user_id:
             raise _missing()
-        if after > tail.last_seq:
+        if after > _last_id(job, tail):
             raise InvalidEventIdError(f"The stream has {tail.last_seq} events so far.", param="Last-Event-ID")
         return Place(job_id=job_id, job=job, tail=tail, after=after)
 
@@ -118,6 +118,7 @@ class Resumption:
             reading = self._relay.read(job_id, job.model, grace_ms=self._grace_ms, seq=place.after)
             reader = stack.enter_context(reading)
             reader.stream_url = stream_url
+            reader.is_durable = job.is_durable
             if job.channel != self._relay.channel:
                 stack.enter_context(self._log_tail.follow(job_id, epoch=tail.epoch, seq=tail.last_seq))
             reader.fall_behind()
@@ -141,7 +142,7 @@ class Resumption:
             job = await self._queue.look(job_id)
             tail = await read_tail(self._redis, job_id) or _NOTHING_YET
             is_theirs = job is not None and job.user_id == user_id  # a stranger learns nothing from how long it takes
-            is_whole = is_theirs and (after <= tail.last_seq or tail.has_ended)
+            is_whole = job is not None and is_theirs and (after <= _last_id(job, tail) or tail.has_ended)
             if is_whole or not after or now_s() > give_up_at_s:
                 return job, tail
             await asyncio.sleep(LOOK_AGAIN_S)
@@ -154,6 +155,11 @@ class Resumption:
             raise StreamExpiredError("The stream is not kept any more.")
         if accepted and accepted[0].job.user_id == user_id:
             raise StoreUnavailableError("The job is about to be in the queue again.", retry_after_s=RETRY_LOST_S)
+
+
+def _last_id(job: JobState, tail: Tail) -> int:
+    """Return the highest id that a reader can have, of this log or of one that Redis has lost."""
+    return max(tail.last_seq, job.begins_after)
 
 
 def _to_seq(last_event_id: str) -> int:

@@ -102,6 +102,7 @@ class Restorer:
                 channel=self._channel,
                 queue_timeout_ms=accepted.queue_timeout_ms,
                 idempotency=accepted.idempotency,
+                is_again=True,
             )
             for accepted in jobs
         ]

@@ -69,6 +69,12 @@ async def find(connection: AsyncConnection, job_ids: Sequence[str]) -> list[Acce
     ]
 
 
+async def ids_among(connection: AsyncConnection, job_ids: Sequence[str]) -> set[str]:
+    """Return those of the ids that are here, as `find` does."""
+    statement = select(accepted_jobs.c.id).where(accepted_jobs.c.id.in_(job_ids))
+    return set((await connection.execute(statement)).scalars())
+
+
 async def list_ids(connection: AsyncConnection, *, after: str, older_than_s: float, limit: int) -> list[str]:
     """Return ids in order, those that come after `after`; the youngest, which may not be in Redis yet, are left out."""
     statement = (

@@ -30,7 +30,7 @@ local function claim(id, running, lost)
   redis.call('HSET', job, 'status', 'running', 'epoch', epoch, 'owner', worker, 'started_ms', started)
   redis.call('ZADD', running, lease_end, id)
   redis.call('ZADD', KEYS[1], string.format('%.0f', started + state[3] + END_MARGIN_MS), id)
-  local seq, last = last_event(log)
+  local seq, last = last_event(log, job)
   redis.call('XADD', log, epoch .. '-0', 'o', worker, 's', seq, 'l', last)
   redis.call('PEXPIRE', log, redis.call('PTTL', job))
   -- Publications of an older owner that come after this one are stale, and the gateway drops them.

@@ -1,10 +1,13 @@
 -- Ends jobs that no worker holds. Functions for the script after it.
 
--- Returns the seq of the last event in a log (0: there is none), and that event: whole if it is the terminal one, else
--- its kind alone.
-local function last_event(log)
+-- Returns the seq of the last event in a job's log (0: there is none), and that event: whole if it is the terminal one,
+-- else its kind alone. For a job whose log was lost that is an answer in the middle, of which nothing is known.
+local function last_event(log, job)
   local newest = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
-  if not newest then return 0, '' end
+  if not newest then
+    local begins_after = redis.call('HGET', job, 'begins_after')
+    return tonumber(begins_after or '0'), begins_after and 'r' or ''
+  end
   local fields = newest[2]
   if fields[1] == 'o' then return tonumber(fields[4]), fields[6] end  -- a claim keeps both
   local events = fields[2]
@@ -30,7 +33,7 @@ end
 -- Returns the status that it has ended with, in which epoch, and its last event.
 local function end_job(job)
   local status, epoch, event = job.status, job.epoch, job.event
-  local seq, last = last_event(job.log)
+  local seq, last = last_event(job.log, job.hash)
   if #last > 1 then
     status, event = string.sub(last, 1, 1) == 'd' and 'completed' or 'failed', last
   else

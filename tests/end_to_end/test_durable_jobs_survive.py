@@ -12,7 +12,7 @@ from tests.databases import Databases
 from tests.end_to_end.client import chat
 from tests.end_to_end.stack import SLOTS, Stack
 from tests.end_to_end.test_durable_jobs import ASYNC, accept, show, until
-from tests.event_stream import EventStream
+from tests.event_stream import EventParser, EventStream
 from tests.ollama_double import Answer, Hang, OllamaDouble
 from tests.waiting import wait_until
 
@@ -48,6 +48,42 @@ async def test_a_worker_that_is_killed_in_the_middle(stack: Stack) -> None:
     await doomed.kill()
     double.release(gate)
 
+    assert (await until(client, job_id, "completed"))["content"] == "Once upon"
+
+
+async def test_a_worker_that_is_killed_while_redis_is_emptied(stack: Stack) -> None:
+    """Readers are told to drop the text and get all of the next one; no id stands for two events."""
+    double = await stack.add_double(OllamaDouble([SAGA]))
+    double.script(SAGA, Answer(("Lost", " words", Hang())), Answer(("Once", " upon")))
+    doomed = await stack.add_worker(double)
+    await stack.until_served(SAGA)
+    client = await stack.client()
+    job_id = await accept(client, SAGA)
+
+    async with client.http.stream("GET", f"/v1/chat/{job_id}/stream") as response:
+        attached = EventStream(response)
+        await attached.until("chunk")
+        last_seen = (await attached.until("chunk")).id or ""
+        await doomed.kill()
+        await stack.redis.flushall()
+        await stack.add_worker(double)
+        await attached.rest()
+    back = await client.http.get(f"/v1/chat/{job_id}/stream", headers={"Last-Event-ID": last_seen})
+    new = await client.http.get(f"/v1/chat/{job_id}/stream")
+    parsers = [EventParser() for _ in range(2)]
+    for parser, response in zip(parsers, (back, new), strict=True):
+        assert response.status_code == 200, response.text
+        parser.feed(response.content)
+
+    place = [event.type for event in attached.events].index("resumed")
+    second = attached.events[place:]
+    assert second[0].json == {"attempt": 1, "mode": "restarted"}
+    assert "".join(event.json["content"] for event in second if event.type == "chunk") == "Once upon"
+    assert [event.type for event in attached.events].count("error") == 0
+    assert [event.json["done"] for event in second if event.type == "chunk"].count(True) == 1
+    ids = [int(event.id) for event in attached.events if event.id]
+    assert ids == sorted(set(ids))
+    assert [parser.events for parser in parsers] == [second, second]
     assert (await until(client, job_id, "completed"))["content"] == "Once upon"
 
 

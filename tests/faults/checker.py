@@ -23,6 +23,7 @@ TRANSCRIPT, SENT = "clients.jsonl", "model.jsonl"  # the files of a run
 _NOTHING_TO_WAIT_FOR = 204
 _ACCEPTED = 202
 _WITHOUT_ID = frozenset({"job_lost"})  # ends that no log can have
+_LOGS_BEGIN_AFTER = 4096  # or after a multiple of it, when Redis has lost a log of a durable job
 _NUMBER = re.compile(r"\S+?\.(\d+)\.\d+\s*")  # in a storyteller's word: that of its generation
 
 
@@ -136,7 +137,7 @@ class _Verdict:
         first = list(dict.fromkeys(ids))
         if first != sorted(first):
             self._blame(Rule.DISORDERED, f"{reader}: {first}")
-        if missing := sorted(set(range(began_after + 1, max(ids, default=0) + 1)) - set(ids)):
+        if missing := _missing(events, began_after):
             self._blame(Rule.MISSING, f"{reader}: {missing}")
         for event in events:
             may_lack_it = event.type == "queued" or (event.type == "error" and _code(event) in _WITHOUT_ID)
@@ -314,6 +315,24 @@ def _by_generation(text: str) -> Iterator[str]:
     words = re.findall(r"\s*\S+\s*", text)
     for _, run in groupby(words, key=lambda word: m[1] if (m := _NUMBER.fullmatch(word.lstrip())) else ""):
         yield "".join(run)
+
+
+def _missing(events: Sequence[SeenEvent], began_after: int) -> list[int]:
+    """Return the ids that are left out, but for those that a log left out which replaces one that Redis has lost."""
+    missing: list[int] = []
+    last_id = began_after
+    for event in sorted(events, key=lambda event: event.id or 0):
+        id_ = event.id or 0
+        if id_ > last_id + 1 and not _begins_anew(event):
+            missing += range(last_id + 1, id_)
+        last_id = max(last_id, id_)
+    return missing
+
+
+def _begins_anew(event: SeenEvent) -> bool:
+    """Tell whether an event is the first one of a log that replaces a lost one: it makes void what was before."""
+    has_number = event.id is not None and event.id % _LOGS_BEGIN_AFTER == 1
+    return has_number and (event.type == "error" or event.json.get("mode") == "restarted")
 
 
 def _code(event: SeenEvent) -> str:

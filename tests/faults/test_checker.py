@@ -83,6 +83,12 @@ class Run:
         return by_job(lines)[0]
 
 
+def moved(events: list[SeenEvent], *, by: int) -> list[SeenEvent]:
+    """Return events with greater ids from the first `resumed` on."""
+    place = next(place for place, event in enumerate(events) if event.type == "resumed")
+    return events[:place] + [replace(event, id=(event.id or 0) + by) for event in events[place:]]
+
+
 def generation(pieces: list[str], *, prefill: str = "", was_closed: bool = True, mark: str = MINE) -> Generation:
     question = msgspec.json.encode(Wish(mark, len(pieces))).decode()
     messages = [{"role": "user", "content": question}]
@@ -163,6 +169,11 @@ class TestWhatIsRight:
         run = Run(takeovers=takeovers)
         kept = [event for type_, event in run.events if type_ == "chunk"][-chunks:]
         assert rules(run, answered(run, kept)) == set()
+
+    def test_is_a_log_that_replaces_one_that_redis_has_lost(self) -> None:
+        """Its ids are greater than all that were lost, and its first event makes void what was before."""
+        run = Run(takeovers=(("restarted", 3),))
+        assert not rules(run, run.job(connections_of(moved(run.seen(), by=4096 - 4), [2])))
 
     def test_is_an_accepted_job_with_its_answer(self) -> None:
         run = Run(takeovers=(("continued", 3),))
@@ -275,6 +286,14 @@ class TestPlanted:
         run = Run()
         run.events[-2][1]["content"] = run.events[-2][1]["content"][:-2]
         assert Rule.FALSE_SUCCESS in rules(run)
+
+    def test_gap_before_a_log_that_does_not_begin_where_logs_do(self) -> None:
+        run = Run(takeovers=(("restarted", 3),))
+        assert rules(run, run.job(connections_of(moved(run.seen(), by=5000), []))) == {Rule.MISSING}
+
+    def test_gap_where_the_text_goes_on(self) -> None:
+        run = Run(takeovers=(("continued", 3),))
+        assert rules(run, run.job(connections_of(moved(run.seen(), by=4096 - 4), []))) == {Rule.MISSING}
 
     def test_accepted_job_that_is_gone(self) -> None:
         run = Run()

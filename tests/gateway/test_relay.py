@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from gateway.relay import BUFFER_LIMIT_BYTES, HEARTBEAT, Reader, Relay
-from shared.events import Event, EventKind
+from shared.durable_queue import DurableQueue
+from shared.events import Event, EventKind, Resumed, encode_payload
 from shared.ids import new_id
 from shared.job_queue import Claim, JobQueue
 from shared.jobs import Job
@@ -20,7 +21,7 @@ from shared.redis_client import connect
 from shared.subscription import Subscription
 from shared.token_log import FencedError, JobLog, TokenLogWriter
 from tests.faults.proxy import FaultProxy
-from tests.jobs import MODEL, admit, claim_next, log_of, open_log, taken_over, writing
+from tests.jobs import MODEL, RETENTION_MS, admit, claim_next, log_of, open_log, taken_over, writing
 from tests.listening import listening
 from tests.snapshot import Snapshot
 from tests.waiting import wait_until
@@ -70,6 +71,11 @@ class Answer:
             self._log.append(CHUNK, payload)
         await self._log.stored()
 
+    async def restart(self) -> None:
+        """Write that the text so far is to be dropped."""
+        self._log.append(EventKind.RESUMED.value, encode_payload(Resumed(attempt=1, mode="restarted")))
+        await self._log.stored()
+
     async def put_back(self) -> None:
         """Have Redis have everything again that was written."""
         await self._log.restored()
@@ -102,6 +108,12 @@ class Bench:
     async def deliver(self) -> None:
         """Deliver all that has been published since."""
         self.relay.deliver(await self.line.catch())
+
+    async def enqueued_again(self, answer: Answer) -> Answer:
+        """Return the answer as the next worker begins it when the job came back from PostgreSQL."""
+        durable = DurableQueue(self.redis, stream_retention_ms=RETENTION_MS, answer_retention_ms=RETENTION_MS)
+        await durable.enqueue(answer.job, channel=self.relay.channel, queue_timeout_ms=60_000, is_again=True)
+        return self.of(await claim_next(self._queue))
 
     async def next_owners(self, answer: Answer) -> Answer:
         """Return the answer in the hands of another worker."""
@@ -507,6 +519,73 @@ class TestALogThatHasLostAPart:
                 (end,) = await anext(shown)
 
         assert msgspec.json.decode(end.payload)["error"]["code"] == "job_lost"
+
+
+class TestADurableJobThatRedisHasLost:
+    async def test_is_read_from_its_new_beginning(self, bench: Bench) -> None:
+        """By whoever has a part of what was lost, and by whoever has nothing."""
+        answer = await bench.answer()
+        await answer.write(b"1", b"2")
+        await bench.deliver()
+        with (
+            bench.relay.read(answer.job.id, MODEL, ignore) as attached,
+            bench.relay.read(answer.job.id, MODEL, ignore) as new,
+            bench.relay.read(answer.job.id, MODEL, ignore, seq=3) as comes_back,
+        ):
+            attached.fall_behind()
+            shown = attached.events()
+            async with asyncio.timeout(HANG_S):
+                before = await anext(shown)
+            await bench.redis.flushall()
+            successor = await bench.enqueued_again(answer)
+            new.fall_behind()
+            comes_back.fall_behind()
+            await successor.restart()
+            await successor.write(b"another 1")
+            await bench.deliver()
+            await successor.end()
+            await bench.deliver()
+            log = await log_of(bench.redis, answer.job)
+
+            async with asyncio.timeout(HANG_S):
+                assert [event async for events in shown for event in events] == log
+            assert await rest_of(new) == await rest_of(comes_back) == log
+        assert [event.kind for event in log] == [EventKind.RESUMED.value, CHUNK, DONE]
+        assert log[0].seq > before[-1].seq + 1
+
+    async def test_ends_when_it_is_stopped_before_it_runs_again(self, bench: Bench) -> None:
+        answer = await bench.answer()
+        await answer.write(b"1", b"2")
+        await bench.deliver()
+        with bench.relay.read(answer.job.id, MODEL, ignore, seq=2) as reader:
+            await bench.redis.flushall()
+            successor = await bench.enqueued_again(answer)
+            await successor.end(ERROR)
+            reader.fall_behind()
+
+            (end,) = await rest_of(reader)
+        assert (end.kind, end.payload) == (ERROR, b"the end")
+
+    async def test_is_waited_for(self, bench: Bench) -> None:
+        """For longer than another job is; whether it will come is not in Redis."""
+        answer = await bench.answer()
+        await answer.write(b"1")
+        await bench.deliver()
+        async with watching(bench.relay):
+            with bench.relay.read(answer.job.id, MODEL, ignore) as reader:
+                reader.is_durable = True
+                reader.fall_behind()
+                shown = reader.events()
+                await bench.redis.flushall()
+                await wait_until(lambda: reader.is_overdue, description="the job is missing for long")
+                successor = await bench.enqueued_again(answer)
+                await successor.restart()
+                await successor.end()
+                async with asyncio.timeout(HANG_S):
+                    rest = [event async for events in shown for event in events]
+
+                assert without_heartbeats(rest)[-2:] == await log_of(bench.redis, answer.job)
+                assert reader.missing_since_s is None
 
 
 async def test_a_notice_to_begin_with_comes_first_also_after_events_that_were_faster(bench: Bench) -> None:
