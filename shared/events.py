@@ -34,7 +34,7 @@ TERMINAL_KINDS = frozenset({EventKind.DONE.value, EventKind.ERROR.value})
 class Event(NamedTuple):
     """One event on its way to a reader."""
 
-    seq: int  # 1, 2, 3 … over all attempts of a job; 0: a notice that is not in the log
+    seq: int  # 1, 2, 3 … over all attempts, further on after a loss of Redis; 0: a notice, not in the log
     kind: bytes  # an EventKind's value
     payload: bytes  # one line of ASCII JSON
 
