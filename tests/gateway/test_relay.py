@@ -112,7 +112,9 @@ class Bench:
     async def enqueued_again(self, answer: Answer) -> Answer:
         """Return the answer as the next worker begins it when the job came back from PostgreSQL."""
         durable = DurableQueue(self.redis, stream_retention_ms=RETENTION_MS, answer_retention_ms=RETENTION_MS)
-        await durable.enqueue(answer.job, channel=self.relay.channel, queue_timeout_ms=60_000, is_again=True)
+        await durable.enqueue(
+            answer.job, channel=self.relay.channel, queue_timeout_ms=60_000, idempotency=None, is_again=True
+        )
         return self.of(await claim_next(self._queue))
 
     async def next_owners(self, answer: Answer) -> Answer:

@@ -16,7 +16,7 @@ async def test_only_readers_of_jobs_that_are_not_to_be_done_are_told(
     relay = Relay(redis, lost_after_s=0)
     accepted, ended = (make_job(user=ada.id, is_durable=True) for _ in range(2))
     async with database.transaction() as connection:
-        await accepted_jobs.accept(connection, accepted, queue_timeout_ms=60_000)
+        await accepted_jobs.accept(connection, accepted, queue_timeout_ms=60_000, idempotency=None)
     with (
         relay.read(accepted.id, MODEL) as waiting,
         relay.read(ended.id, MODEL) as lost,

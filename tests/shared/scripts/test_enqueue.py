@@ -20,7 +20,7 @@ def durable(queue: JobQueue, redis: Redis) -> DurableQueue:
 
 
 async def enqueue(durable: DurableQueue, job: Job, *, is_again: bool = True) -> None:
-    assert await durable.enqueue(job, channel=CHANNEL, queue_timeout_ms=60_000, is_again=is_again)
+    assert await durable.enqueue(job, channel=CHANNEL, queue_timeout_ms=60_000, idempotency=None, is_again=is_again)
 
 
 async def test_what_was_never_there_begins_at_the_start(durable: DurableQueue, queue: JobQueue) -> None:
