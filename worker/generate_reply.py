@@ -153,7 +153,6 @@ async def _generate(author: Author, job: JobInHand, continuation: Continuation |
             for reply in replies:
                 if job.first_token_ms is None:
                     job.first_token_ms = job.ran_ms()
-                job.sent_text = True
                 if reply.done:
                     job.usage = Usage(
                         prompt_tokens=reply.prompt_tokens,

@@ -34,7 +34,6 @@ class JobInHand:
         self.claim = claim
         self.log = log
         self.is_loaded = is_loaded  # whether Ollama has the model in memory, as far as is known
-        self.sent_text = False  # whether a piece of the answer is in the log
         self.outcome: JobStatus | None = None  # None: not ended by this worker
         self.error_code: str | None = None  # None: it completed
         self.fault: UpstreamError | None = None  # what Ollama failed of; None: it did not

@@ -42,18 +42,10 @@ class DurableGate:
     ) -> Admission:
         """Accept a job, unless its idempotency key stands for one already, or refuse it and change nothing.
 
-        Args:
-            job: What is to be done.
-            limits: What the request spends.
-            channel: Where this gateway listens.
-            slots: Jobs of the model that can run at once, over all workers.
-            queue_timeout_ms: The job expires when no worker has claimed it by then.
-            idempotency: What the request is known by; None: nothing.
+        Takes what `Gate.admit` takes.
 
         Raises:
-            RateLimitedError: A rate limit is used up.
-            IdempotencyMismatchError: The key stands for the job of another request.
-            QueueFullError: As many jobs wait for the model as may.
+            DeeperSensorError: What `Gate.admit` raises besides.
             UnauthenticatedError: The user is gone.
             StoreUnavailableError: Redis or PostgreSQL is out of reach, or the job that the key stands for is long in
                 being stored. If PostgreSQL went away in the very moment of the commit, the job may be stored, and

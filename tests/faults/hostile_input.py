@@ -17,7 +17,9 @@ from shared.ids import new_id
 from tests.faults.trial import Outcome, Trial
 
 ANSWERED_WITHIN_S = 20.0  # a limit for hanging, not an expectation
-_SCHEMATHESIS = (sys.executable, "-c", "from schemathesis.cli import schemathesis; schemathesis()", "run")
+_SCHEMATHESIS = (sys.executable, "-c", "from schemathesis.cli import schemathesis; schemathesis()")
+# A valid request may ask for a job that has a millisecond: 504 is how the document says that such a job ends.
+_CONFIGURATION = "[checks]\nnot_a_server_error.expected-statuses = ['2xx', '3xx', '4xx', 504]\n"
 _CHECKS = (
     "not_a_server_error",
     "status_code_conformance",
@@ -173,8 +175,12 @@ async def _fuzz(trial: Trial, examples: int, *, streams: bool) -> tuple[int, lis
     door, token = trial.site.doors()[0], trial.site.tokens[0]
     which = ("--include-path-regex", "/stream$") if streams else ("--exclude-path-regex", "/stream$")
     checks = _CHECKS if streams else (*_CHECKS, "response_schema_conformance")
+    directory = Path(trial.directory).parent
+    configuration = directory / "schemathesis.toml"
+    configuration.write_text(_CONFIGURATION)
     process = await asyncio.create_subprocess_exec(
         *_SCHEMATHESIS,
+        *("--config-file", configuration, "run"),
         f"{door}/schema/openapi.json",
         *("--url", door),
         *("--header", f"Authorization: Bearer {token}"),
@@ -190,7 +196,7 @@ async def _fuzz(trial: Trial, examples: int, *, streams: bool) -> tuple[int, lis
         "--no-color",
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        cwd=Path(trial.directory).parent,
+        cwd=directory,
     )
     output, _ = await process.communicate()
     text = output.decode(errors="replace").replace(token, "…")
