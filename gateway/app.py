@@ -6,6 +6,7 @@ from litestar import Litestar
 from litestar.datastructures import State
 from litestar.types import ASGIApp
 
+from gateway.access import check_declared
 from gateway.accounts.routes import account_routes
 from gateway.chat.routes import chat_routes, stream_routes
 from gateway.client_address import ClientAddress
@@ -50,7 +51,7 @@ def create_routes(
     settings: GatewaySettings, metrics: Metrics, draining: Draining, metrics_listener: socket | None = None
 ) -> Litestar:
     """Return what `create_app` wraps: routing, dependencies and error answers."""
-    return Litestar(
+    app = Litestar(
         route_handlers=[
             health_routes,
             account_routes,
@@ -71,3 +72,5 @@ def create_routes(
         logging_config=None,  # ours is set up once for all roles, and tracebacks are logged with the answer
         request_max_body_size=None,  # request_body.py bounds and reads bodies
     )
+    check_declared(app.routes)
+    return app

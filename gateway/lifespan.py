@@ -159,7 +159,12 @@ async def open_state(
             scraper=scraper,
             authenticator=TokenAuthenticator(tokens=tokens, identities=identities, clock=clock),
             registration=Registration(mode=settings.accounts.signup_mode, database=database, passwords=passwords),
-            sessions=Sessions(database=database, passwords=passwords, tokens=tokens),
+            sessions=Sessions(
+                database=database,
+                passwords=passwords,
+                tokens=tokens,
+                valid_s=settings.accounts.jwt_refresh_ttl_secs,
+            ),
             catalog=catalog,
             chats=ChatDesk(
                 relay=relay,

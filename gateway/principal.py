@@ -7,10 +7,12 @@ from litestar.datastructures import State
 from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import Struct
 
+from gateway.access import Access, access_of
 from gateway.admission.limited_routes import charge_address
 from gateway.admission.settings import RateLimitSettings
+from shared.credential import Credential
 from shared.database.users import Role
-from shared.errors import UnauthenticatedError
+from shared.errors import ForbiddenError, InsufficientScopeError, UnauthenticatedError
 
 _SCHEME = b"bearer "
 
@@ -26,12 +28,40 @@ class Limits(Struct, frozen=True):
         return cls(settings.rate_limit_requests_per_minute if settings.rate_limit_enabled else None)
 
 
+class Key(Struct, frozen=True):
+    """What the API key allows that a request was made with."""
+
+    id: str
+    scopes: frozenset[Access]
+    models: frozenset[str] | None  # None: all
+
+
 class Principal(Struct, frozen=True):
     """An authenticated user."""
 
     user_id: str
     role: Role
     limits: Limits
+    credential: Credential
+    key: Key | None  # None: it is a session
+
+    def authorize(self, access: Access) -> None:
+        """Accept somebody who may call a route with this access.
+
+        Raises:
+            InsufficientScopeError: Their API key does not allow it.
+            ForbiddenError: They are no admin.
+
+        """
+        if self.key is None:
+            if access is Access.ADMIN and self.role is not Role.ADMIN:
+                raise ForbiddenError("Only admins may do this.")
+        elif access is not Access.ANY_CREDENTIAL and access not in self.key.scopes:
+            raise InsufficientScopeError(f"This needs {_needed(access)}.")
+
+
+def _needed(access: Access) -> str:
+    return "somebody who has logged in" if access in {Access.SESSION, Access.ADMIN} else f"the scope {access}"
 
 
 AuthenticatedRequest = Request[Principal, None, State]
@@ -51,11 +81,11 @@ class Authenticator(Protocol):
         """
         ...
 
-    async def find(self, user_id: str) -> Principal:
-        """Return a user whose identity was proven otherwise.
+    async def find(self, credential: Credential) -> Principal:
+        """Return the owner of a credential that was proven otherwise.
 
         Raises:
-            UnauthenticatedError: There is no such user (any more), or they are disabled.
+            UnauthenticatedError: It is unknown, expired or revoked, or its user is disabled.
             StoreUnavailableError: It cannot be told just now.
 
         """
@@ -76,10 +106,12 @@ class RequirePrincipal:
         """Authenticate, then pass the request on."""
         authenticator: Authenticator = scope["litestar_app"].state.authenticator
         try:
-            scope["user"] = await authenticator.authenticate(bearer_token(scope))
-        except UnauthenticatedError:  # is charged to the address, so that tokens cannot be tried without end
+            principal = await authenticator.authenticate(bearer_token(scope))
+            principal.authorize(access_of(scope["route_handler"]))
+        except (UnauthenticatedError, ForbiddenError):  # nobody tries tokens, or what one allows, without end
             await charge_address(scope)
             raise
+        scope["user"] = principal
         await self._app(scope, receive, send)
 
 
@@ -92,7 +124,7 @@ def bearer_token(scope: Scope) -> str:
     """
     values = [value for name, value in scope["headers"] if name == b"authorization"]
     if not values:
-        raise UnauthenticatedError("Send an access token as Authorization: Bearer.")
+        raise UnauthenticatedError("Send an access token or an API key as Authorization: Bearer.")
     if len(values) > 1 or values[0][: len(_SCHEME)].lower() != _SCHEME:
         raise UnauthenticatedError("The Authorization header must have the form: Bearer <token>.")
     try:

@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from gateway.request_id import current_request_id
 from shared import ids, redis_keys
+from shared.credential import Credential
 from shared.errors import JobLostError
 from shared.events import TERMINAL_KINDS, ErrorBody, Event, EventKind, Resumed, describe, encode_payload
 from shared.token_log import Batch, read_after, read_tails, unpack
@@ -57,7 +58,7 @@ class Reader:
         self.job_id = job_id
         self.model = model
         self.grace_ms = grace_ms  # how long the job goes on without readers
-        self.user_id = ""  # for whom it reads, once it may part
+        self.credential: Credential | None = None  # with which it was opened, once it may part
         self.may_part = False  # whether the client can go on elsewhere: it has ids to resume from
         self.has_parted = False
         self.is_durable = False  # whether the job outlives Redis; then others tell whether it is lost

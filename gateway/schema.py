@@ -15,6 +15,7 @@ from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
+from gateway.access import Access
 from gateway.admission.limited_routes import LimitByAddress, LimitByUser
 from gateway.chat import stream_links
 from gateway.chat.reader_access import RequireReader
@@ -225,6 +226,7 @@ def _request_id_parameter(name: str) -> dict[str, Any]:
 @get(
     "/openapi.json",
     summary="Show this document",
+    access=Access.PUBLIC,
     operation=Operation(answers={HTTPStatus.OK: Answer("The OpenAPI document.", dict[str, Any])}),
 )
 async def show_schema(request: Request[Any, Any, Any], settings: Injected[GatewaySettings]) -> Response[bytes]:

@@ -132,6 +132,12 @@ class ForbiddenError(DeeperSensorError):
     type = "permission_error"
 
 
+class InsufficientScopeError(ForbiddenError):
+    """The API key does not allow this, or no API key does."""
+
+    code = "insufficient_scope"
+
+
 # The caller should come back later: nothing was spent, nothing was queued.
 
 

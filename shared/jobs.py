@@ -41,6 +41,8 @@ class Job(Struct, frozen=True, array_like=True):
     timeout_ms: int  # longest time from `started` to the end
     calls_tools: bool  # Ollama may be silent for long while it parses a tool call
     is_durable: bool = False  # it is in PostgreSQL too, and so are its end and its answer before anybody hears of them
+    api_key_id: str | None = None  # with which it was asked for; None: by a session
+    conversation_id: str | None = None  # whose next messages it brings
 
 
 class JobEnd(Struct, frozen=True, kw_only=True):

@@ -21,7 +21,7 @@ KEY_ID_CHARS = 8
 
 logger = logging.getLogger(__name__)
 
-_REQUIRED = ("iss", "aud", "sub", "iat", "nbf", "exp", "jti", "typ")
+_REQUIRED = ("iss", "aud", "sub", "iat", "nbf", "exp", "jti", "typ", "sid")
 
 
 def temporary_secret() -> str:
@@ -34,6 +34,7 @@ class Claims(Struct, frozen=True):
     """What a valid token says."""
 
     user_id: str
+    session_id: str
     expires_s: int  # seconds since 1970
 
 
@@ -55,8 +56,8 @@ class AccessTokens:
         self._clock = clock
         self.ttl_s = ttl_s
 
-    def issue(self, user_id: str) -> str:
-        """Return a token for a user."""
+    def issue(self, user_id: str, *, session_id: str) -> str:
+        """Return a token for a user's session."""
         now_s = self._clock.now_ms() // 1000
         claims = {
             "iss": self._issuer,
@@ -67,6 +68,7 @@ class AccessTokens:
             "exp": now_s + self.ttl_s,
             "jti": new_id(),
             "typ": TYPE,
+            "sid": session_id,
         }
         return jwt.encode(claims, self._secret, algorithm=ALGORITHM, headers={"kid": self._key_id})
 
@@ -90,10 +92,10 @@ class AccessTokens:
             )
         except jwt.InvalidTokenError:
             raise UnauthenticatedError("The token is not valid.") from None
-        if claims["typ"] != TYPE or not is_id(claims["sub"]):
+        if claims["typ"] != TYPE or not (is_id(claims["sub"]) and is_id(claims["sid"])):
             raise UnauthenticatedError("The token is not valid.")
         self._check_times(claims)
-        return Claims(user_id=claims["sub"], expires_s=claims["exp"])
+        return Claims(user_id=claims["sub"], session_id=claims["sid"], expires_s=claims["exp"])
 
     def _check_times(self, claims: Mapping[str, Any]) -> None:
         """As pyjwt would, but by the clock that the tokens are issued by."""

@@ -4,6 +4,7 @@ from gateway.accounts.access_tokens import AccessTokens, Claims
 from gateway.accounts.identities import Identities
 from gateway.principal import Principal
 from shared.clock import Clock
+from shared.credential import Credential, CredentialKind
 
 MAX_ENTRIES = 10_000  # of about 1 kB
 
@@ -23,11 +24,11 @@ class TokenAuthenticator:
         if claims is None or claims.expires_s * 1000 <= self._clock.now_ms():
             self._verified.pop(token, None)
             claims = self._verify(token)
-        return await self._identities.find(claims.user_id)
+        return await self._identities.find(Credential(CredentialKind.SESSION, claims.session_id))
 
-    async def find(self, user_id: str) -> Principal:
-        """Return a user; see `gateway.principal.Authenticator.find`."""
-        return await self._identities.find(user_id)
+    async def find(self, credential: Credential) -> Principal:
+        """Return a credential's owner; see `gateway.principal.Authenticator.find`."""
+        return await self._identities.find(credential)
 
     def _verify(self, token: str) -> Claims:
         claims = self._tokens.verify(token)

@@ -1,19 +1,21 @@
-"""Who a user id stands for, asked of PostgreSQL at most every few seconds.
+"""Whose a credential is, asked of PostgreSQL at most every few seconds.
 
-The cache is this process's own. An identity is believed for FRESH_S, so that a user who is disabled is out everywhere
-within that time. While PostgreSQL is out of reach, those it vouched for within GRACE_S go on.
+The cache is this process's own. A holder is believed for FRESH_S, so that whoever is disabled or revoked is out
+everywhere within that time. While PostgreSQL is out of reach, those it vouched for within GRACE_S go on.
 """
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from msgspec import Struct
 
-from gateway.principal import Limits, Principal
+from gateway.access import Access
+from gateway.principal import Key, Limits, Principal
 from shared.clock import Clock
-from shared.database import users
+from shared.credential import Credential
+from shared.database import holders
 from shared.database.engine import Database
-from shared.database.users import User
+from shared.database.holders import Holder
 from shared.errors import StoreUnavailableError, UnauthenticatedError
 
 FRESH_S = 5.0
@@ -23,89 +25,123 @@ MAX_ENTRIES = 10_000  # of about 500 bytes
 
 
 class _Known(Struct):
-    """A user PostgreSQL has vouched for; times are monotonic."""
+    """Somebody PostgreSQL has vouched for; times are monotonic but for `expires_ms`."""
 
     principal: Principal
+    expires_ms: int | None  # when the credential does, by the wall clock; None: never
     confirmed_s: float
     fresh_until_s: float
 
 
 class Identities:
-    """Finds principals by user id."""
+    """Finds principals by credential."""
 
     def __init__(self, *, database: Database, clock: Clock, limits: Limits) -> None:
         self._database = database
         self._clock = clock
         self._limits = limits
-        self._known: dict[str, _Known] = {}  # the longest unconfirmed first
-        self._asking: dict[str, asyncio.Task[Principal]] = {}
+        self._known: dict[Credential, _Known] = {}  # the longest unconfirmed first
+        self._asking: dict[Credential, asyncio.Task[_Known]] = {}
 
-    async def find(self, user_id: str) -> Principal:
-        """Return the user; no I/O within FRESH_S of the last time.
+    async def find(self, credential: Credential) -> Principal:
+        """Return whose a credential is; no I/O within FRESH_S of the last time.
 
         Raises:
-            UnauthenticatedError: There is no such user (any more), or they are disabled.
-            StoreUnavailableError: PostgreSQL is out of reach, and has not vouched for them within GRACE_S.
+            UnauthenticatedError: It does not exist (any more), is revoked or has expired, or its user is disabled.
+            StoreUnavailableError: PostgreSQL is out of reach, and has not vouched for it within GRACE_S.
 
         """
-        known = self._known.get(user_id)
-        if known is not None and self._clock.monotonic_s() < known.fresh_until_s:
-            return known.principal
-        asking = self._asking.get(user_id)
-        if asking is None:  # a hundred streams that start at once ask once
-            asking = self._asking[user_id] = asyncio.create_task(self._ask(user_id, known))
-            asking.add_done_callback(lambda task: self._asked(user_id, task))
-        return await asyncio.shield(asking)
+        known = self._known.get(credential)
+        if known is None or self._clock.monotonic_s() >= known.fresh_until_s:
+            asking = self._asking.get(credential)
+            if asking is None:  # a hundred streams that start at once ask once
+                asking = self._asking[credential] = asyncio.create_task(self._ask(credential, known))
+                asking.add_done_callback(lambda task: self._asked(credential, task))
+            known = await asyncio.shield(asking)
+        if self._has_expired(known):
+            raise UnauthenticatedError("The credential has expired.")
+        return known.principal
 
-    async def confirm(self, user_ids: Collection[str]) -> set[str]:
-        """Return those of the users who are let in still, by one query; from now on `find` knows it too.
+    async def confirm(self, credentials: Collection[Credential]) -> set[Credential]:
+        """Return those that are good still, by one query; from now on `find` knows it too.
 
         While PostgreSQL is out of reach that is whom it vouched for within GRACE_S.
         """
-        if not user_ids:
+        if not credentials:
             return set()
         try:
-            async with asyncio.timeout(RECHECK_TIMEOUT_S), self._database.transaction() as connection:
-                found = await users.find_all(connection, user_ids)
-        except (TimeoutError, StoreUnavailableError):
-            oldest_s = self._clock.monotonic_s() - GRACE_S
-            return {id_ for id_ in user_ids if (known := self._known.get(id_)) and known.confirmed_s >= oldest_s}
-        for user_id in user_ids:
-            self._known.pop(user_id, None)
-        return {self._remember(user).user_id for user in found if user.disabled_at is None}
+            found = await self._load(credentials, timeout_s=RECHECK_TIMEOUT_S)
+        except StoreUnavailableError:
+            return {credential for credential in credentials if self._is_in_grace(credential)}
+        for credential in credentials:
+            self._known.pop(credential, None)
+        remembered = {credential: self._remember(credential, holder) for credential, holder in found.items()}
+        return {credential for credential, known in remembered.items() if not self._has_expired(known)}
 
-    def _asked(self, user_id: str, task: asyncio.Task[Principal]) -> None:
-        del self._asking[user_id]
+    def _is_in_grace(self, credential: Credential) -> bool:
+        known = self._known.get(credential)
+        return known is not None and not self._has_expired(known) and self._clock.monotonic_s() <= _grace_ends_s(known)
+
+    def _has_expired(self, known: _Known) -> bool:
+        return known.expires_ms is not None and known.expires_ms <= self._clock.now_ms()
+
+    def _asked(self, credential: Credential, task: asyncio.Task[_Known]) -> None:
+        del self._asking[credential]
         if not task.cancelled():
             task.exception()  # those who waited may all be gone
 
-    async def _ask(self, user_id: str, known: _Known | None) -> Principal:
+    async def _ask(self, credential: Credential, known: _Known | None) -> _Known:
         try:
-            user = await self._load(user_id, timeout_s=RECHECK_TIMEOUT_S if known else None)
+            found = await self._load([credential], timeout_s=RECHECK_TIMEOUT_S if known else None)
         except StoreUnavailableError:
             now_s = self._clock.monotonic_s()
-            if known is None or now_s > known.confirmed_s + GRACE_S:
+            if known is None or now_s > _grace_ends_s(known):
                 raise
             known.fresh_until_s = now_s + FRESH_S
-            return known.principal
-        self._known.pop(user_id, None)
-        if user is None or user.disabled_at is not None:
-            raise UnauthenticatedError("The token is not valid any more.")
-        return self._remember(user)
+            return known
+        self._known.pop(credential, None)
+        if credential not in found:
+            raise UnauthenticatedError("The credential is not valid any more.")
+        return self._remember(credential, found[credential])
 
-    async def _load(self, user_id: str, *, timeout_s: float | None) -> User | None:
+    async def _load(
+        self, credentials: Collection[Credential], *, timeout_s: float | None
+    ) -> Mapping[Credential, Holder]:
         try:
             async with asyncio.timeout(timeout_s), self._database.transaction() as connection:
-                return await users.find(connection, user_id)
+                return await holders.find(connection, credentials)
         except TimeoutError:
             raise StoreUnavailableError(
                 "Users cannot be looked up just now.", retry_after_s=RECHECK_TIMEOUT_S
             ) from None
 
-    def _remember(self, user: User) -> Principal:
-        principal = Principal(user_id=user.id, role=user.role, limits=self._limits)
+    def _remember(self, credential: Credential, holder: Holder) -> _Known:
         if len(self._known) >= MAX_ENTRIES:
             del self._known[next(iter(self._known))]
         now_s = self._clock.monotonic_s()
-        self._known[principal.user_id] = _Known(principal, confirmed_s=now_s, fresh_until_s=now_s + FRESH_S)
-        return principal
+        known = self._known[credential] = _Known(
+            self._to_principal(credential, holder),
+            expires_ms=round(holder.expires_at.timestamp() * 1000) if holder.expires_at else None,
+            confirmed_s=now_s,
+            fresh_until_s=now_s + FRESH_S,
+        )
+        return known
+
+    def _to_principal(self, credential: Credential, holder: Holder) -> Principal:
+        return Principal(
+            user_id=holder.user_id, role=holder.role, limits=self._limits, credential=credential, key=_to_key(holder)
+        )
+
+
+def _to_key(holder: Holder) -> Key | None:
+    if holder.scopes is None:
+        return None
+    return Key(
+        id=holder.id,
+        scopes=frozenset(map(Access, holder.scopes)),
+        models=None if holder.models is None else frozenset(holder.models),
+    )
+
+
+def _grace_ends_s(known: _Known) -> float:
+    return known.confirmed_s + GRACE_S

@@ -5,6 +5,7 @@ from typing import Any
 from litestar import Request, Router, get, post
 from litestar.status_codes import HTTP_200_OK
 
+from gateway.access import Access
 from gateway.accounts.registration import Registration
 from gateway.accounts.schemas import Credentials, LoggedIn, Me, SignedUp
 from gateway.accounts.sessions import Sessions
@@ -23,6 +24,7 @@ _credentials = JsonBody(Credentials)
 @post(
     "/signup",
     summary="Sign up",
+    access=Access.PUBLIC,
     middleware=[LimitByAddress],
     operation=Operation(body=Credentials, errors=[ForbiddenError, EmailTakenError, TryLaterError]),
 )
@@ -36,6 +38,7 @@ async def sign_up(request: Request[Any, Any, Any], registration: Injected[Regist
 @post(
     "/login",
     summary="Log in",
+    access=Access.PUBLIC,
     status_code=HTTP_200_OK,
     middleware=[LimitByAddress],
     operation=Operation(body=Credentials, errors=[UnauthenticatedError, TryLaterError]),
@@ -47,7 +50,7 @@ async def log_in(request: Request[Any, Any, Any], sessions: Injected[Sessions]) 
     return LoggedIn(access_token=token, token_type="bearer", expires_in=sessions.ttl_s)  # noqa: S106  a scheme
 
 
-@get("/me", summary="Show who the caller is", middleware=[RequirePrincipal, LimitByUser])
+@get("/me", summary="Show who the caller is", access=Access.ANY_CREDENTIAL, middleware=[RequirePrincipal, LimitByUser])
 async def show_me(request: AuthenticatedRequest, database: Injected[Database]) -> Me:
     """Return the caller's account and limits."""
     async with database.transaction() as connection:

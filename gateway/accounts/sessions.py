@@ -2,19 +2,28 @@
 
 from gateway.accounts.access_tokens import AccessTokens
 from gateway.accounts.passwords import Passwords
-from shared.database import users
+from shared.database import sessions, users
 from shared.database.engine import Database
 from shared.database.users import User
 from shared.errors import UnauthenticatedError
 
 
 class Sessions:
-    """Trades passwords for access tokens."""
+    """Trades passwords for access tokens.
 
-    def __init__(self, *, database: Database, passwords: Passwords, tokens: AccessTokens) -> None:
+    Args:
+        database: Where users and sessions are.
+        passwords: Checks them.
+        tokens: Signs what is given out.
+        valid_s: How long a session lasts that nobody refreshes.
+
+    """
+
+    def __init__(self, *, database: Database, passwords: Passwords, tokens: AccessTokens, valid_s: int) -> None:
         self._database = database
         self._passwords = passwords
         self._tokens = tokens
+        self._valid_s = valid_s
 
     @property
     def ttl_s(self) -> int:
@@ -38,7 +47,9 @@ class Sessions:
             raise UnauthenticatedError("The e-mail address or the password is wrong.")
         if self._passwords.is_outdated(user.password_hash):
             await self._strengthen(user, password)
-        return self._tokens.issue(user.id)
+        async with self._database.transaction() as connection:
+            session_id = await sessions.create(connection, user.id, valid_s=self._valid_s)
+        return self._tokens.issue(user.id, session_id=session_id)
 
     async def _strengthen(self, user: User, password: str) -> None:
         stronger = await self._passwords.hash(password)

@@ -25,6 +25,15 @@ class AccountSettings(Struct, frozen=True):
     jwt_access_ttl_secs: Annotated[
         int, Meta(ge=60, le=86_400, description="An access token is valid this long.", examples=["3600"])
     ] = 3600
+    jwt_refresh_ttl_secs: Annotated[
+        int,
+        Meta(
+            ge=60,
+            le=31_536_000,
+            description="A session ends this long after it was last refreshed.",
+            examples=["2592000"],
+        ),
+    ] = 2_592_000
     signup_mode: Annotated[
         Literal["open", "closed"], Meta(description="Whether anybody may sign up.", examples=["closed"])
     ] = "open"

@@ -7,8 +7,8 @@ from redis.exceptions import RedisError
 
 from gateway.chat.schemas import ChatJob, JobTimings
 from gateway.chat.stream_links import StreamLinks
+from gateway.principal import Principal
 from shared.database import accepted_jobs, jobs
-from shared.database.accepted_jobs import AcceptedJob
 from shared.database.engine import Database
 from shared.database.jobs import FinishedJob, created
 from shared.errors import AnswerExpiredError, NotFoundError, StoreUnavailableError, by_code
@@ -33,8 +33,8 @@ class JobDesk:
         self._database = database
         self._links = links
 
-    async def find(self, job_id: str, *, user_id: str) -> ChatJob:
-        """Return a job with what it has answered so far, or in all.
+    async def find(self, job_id: str, principal: Principal) -> ChatJob:
+        """Return a job of somebody's with what it has answered so far, or in all.
 
         Raises:
             NotFoundError: There is no such job, or it is somebody else's.
@@ -45,22 +45,23 @@ class JobDesk:
         if not is_id(job_id):
             raise _missing()
         try:
-            found = await self._in_redis(job_id, user_id)
+            found = await self._in_redis(job_id, principal)
         except RedisError as error:
-            return await self._in_database(job_id, user_id, otherwise=_out_of_reach(error))
-        return found or await self._in_database(job_id, user_id, otherwise=_missing())
+            return await self._in_database(job_id, principal, otherwise=_out_of_reach(error))
+        return found or await self._in_database(job_id, principal, otherwise=_missing())
 
-    async def _in_redis(self, job_id: str, user_id: str) -> ChatJob | None:
+    async def _in_redis(self, job_id: str, principal: Principal) -> ChatJob | None:
         state = await self._queue.look(job_id)
         if state is None:
             return None
-        if state.user_id != user_id:
+        if state.user_id != principal.user_id:
             raise _missing()
         place = None
         if state.status is JobStatus.QUEUED:
             (place,) = await self._queue.places([(state.model, job_id)])
         transcript = await self._transcribe(job_id)
-        return self._of_state(job_id, state, transcript, position=place.position if place else None)
+        position = place.position if place else None
+        return self._of_state(job_id, state, transcript, principal, position=position)
 
     async def _transcribe(self, job_id: str) -> Transcript:
         transcriber = Transcriber()
@@ -71,23 +72,19 @@ class JobDesk:
             epoch, seq = batches[-1].epoch, batches[-1].last_seq if batches[-1].events else 0
         return transcriber.transcript()
 
-    async def _in_database(self, job_id: str, user_id: str, *, otherwise: Exception) -> ChatJob:
+    async def _in_database(self, job_id: str, principal: Principal, *, otherwise: Exception) -> ChatJob:
         async with self._database.transaction() as connection:
             accepted = await accepted_jobs.find(connection, [job_id])
             ended = await jobs.find(connection, job_id)
         owner = ended.user_id if ended else accepted[0].job.user_id if accepted else None
         if owner is None:
             raise otherwise
-        if owner != user_id:
+        if owner != principal.user_id:
             raise _missing()
-        return self._of_row(ended) if ended else self.of_accepted(accepted[0])
+        return self._of_row(ended, principal) if ended else self.of_new(accepted[0].job, principal, position=None)
 
-    def of_accepted(self, accepted: AcceptedJob) -> ChatJob:
-        """Return a job that is stored and not in Redis (yet, or just now)."""
-        return self.of_new(accepted.job, position=None)
-
-    def of_new(self, job: Job, *, position: int | None) -> ChatJob:
-        """Return a job that waits and has answered nothing."""
+    def of_new(self, job: Job, principal: Principal, *, position: int | None) -> ChatJob:
+        """Return a job that waits and has answered nothing; `position` is None when it is not in Redis just now."""
         return ChatJob(
             id=job.id,
             status=JobStatus.QUEUED,
@@ -96,10 +93,12 @@ class JobDesk:
             content="",
             created_at=created(job.id),
             is_durable=job.is_durable,
-            stream_url=self._links.to(job.id, user_id=job.user_id),
+            stream_url=self._links.to(job.id, credential=principal.credential),
         )
 
-    def _of_state(self, job_id: str, state: JobState, transcript: Transcript, *, position: int | None) -> ChatJob:
+    def _of_state(
+        self, job_id: str, state: JobState, transcript: Transcript, principal: Principal, *, position: int | None
+    ) -> ChatJob:
         return ChatJob(
             id=job_id,
             status=state.status,
@@ -116,10 +115,10 @@ class JobDesk:
             started_at=_time(state.started_ms),
             finished_at=_time(state.ended_ms) if state.status in TERMINAL else None,
             is_durable=state.is_durable,
-            stream_url=self._links.to(job_id, user_id=state.user_id),
+            stream_url=self._links.to(job_id, credential=principal.credential),
         )
 
-    def _of_row(self, row: FinishedJob) -> ChatJob:
+    def _of_row(self, row: FinishedJob, principal: Principal) -> ChatJob:
         if row.is_durable and row.answer is None:
             raise AnswerExpiredError("The answer is not kept any more.", param="id")
         transcript = decode_transcript(row.answer) if row.answer else _NOTHING
@@ -139,7 +138,7 @@ class JobDesk:
             started_at=row.created_at + timedelta(milliseconds=row.queue_ms) if row.attempts else None,
             finished_at=row.finished_at,
             is_durable=row.is_durable,
-            stream_url=self._links.to(row.id, user_id=row.user_id),
+            stream_url=self._links.to(row.id, credential=principal.credential),
         )
 
 

@@ -4,14 +4,15 @@ from urllib.parse import parse_qs
 
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from gateway.access import access_of
 from gateway.admission.limited_routes import charge_address
 from gateway.chat.stream_links import PARAMETER
 from gateway.principal import RequirePrincipal
-from shared.errors import UnauthenticatedError
+from shared.errors import ForbiddenError, UnauthenticatedError
 
 
 class RequireReader(RequirePrincipal):
-    """Middleware that sets `request.user` to the owner that a link speaks for, or else to whom a bearer token names."""
+    """Middleware that sets `request.user` to the holder of a link's credential, or else of the bearer token."""
 
     def __init__(self, app: ASGIApp) -> None:
         super().__init__(app)
@@ -25,9 +26,11 @@ class RequireReader(RequirePrincipal):
             return
         state = scope["litestar_app"].state
         try:
-            user_id = state.links.verify(tokens[0], job_id=scope["path_params"]["job_id"])
-            scope["user"] = await state.authenticator.find(user_id)
-        except UnauthenticatedError:
+            credential = state.links.verify(tokens[0], job_id=scope["path_params"]["job_id"])
+            principal = await state.authenticator.find(credential)
+            principal.authorize(access_of(scope["route_handler"]))
+        except (UnauthenticatedError, ForbiddenError):
             await charge_address(scope)
             raise
+        scope["user"] = principal
         await self._app(scope, receive, send)

@@ -1,4 +1,4 @@
-"""Ends streams whose readers may read no more: their user is disabled or deleted."""
+"""Ends streams whose readers may read no more: their credential is revoked, or their user disabled or deleted."""
 
 import asyncio
 import logging
@@ -27,8 +27,8 @@ class Revocation:
     async def check(self) -> None:
         """End the streams of those who are not let in any more, as if to go on elsewhere: there they meet a 401."""
         readers = [reader for reader in self._relay.readers() if reader.may_part]
-        allowed = await self._identities.confirm({reader.user_id for reader in readers})
+        allowed = await self._identities.confirm({reader.credential for reader in readers if reader.credential})
         for reader in readers:
-            if reader.user_id not in allowed and not reader.has_parted:
-                _log.info("stream_revoked", extra={"job_id": reader.job_id, "user_id": reader.user_id})
+            if reader.credential not in allowed and not reader.has_parted:
+                _log.info("stream_revoked", extra={"job_id": reader.job_id, "credential": str(reader.credential)})
                 reader.part()

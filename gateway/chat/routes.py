@@ -9,6 +9,7 @@ from litestar import Response, Router, delete, get, post
 from litestar.params import FromPath
 from litestar.response import Stream
 
+from gateway.access import Access
 from gateway.admission.limited_routes import LimitByUser
 from gateway.admission.rate_limit_headers import rate_limit_headers
 from gateway.chat import disconnect, idempotency
@@ -30,6 +31,7 @@ from gateway.operation import Answer, Operation, Parameter
 from gateway.principal import AuthenticatedRequest, RequirePrincipal
 from gateway.relay import Reader
 from gateway.response_headers import add_response_headers
+from shared.credential import Credential
 from shared.errors import (
     AnswerExpiredError,
     DrainingError,
@@ -61,6 +63,7 @@ STREAM_HEADERS = {"X-Accel-Buffering": "no"}
     "/",
     status_code=HTTPStatus.OK,
     summary="Ask a model and wait for the whole answer",
+    access=Access.CHAT,
     operation=Operation(
         body=ChatRequest,
         answers={
@@ -98,6 +101,7 @@ async def create_chat(request: AuthenticatedRequest, chats: Injected[ChatDesk]) 
     "/stream",
     status_code=HTTPStatus.OK,
     summary="Ask a model and have the answer streamed",
+    access=Access.CHAT,
     operation=Operation(
         body=ChatRequest,
         answers={HTTPStatus.OK: Answer("Server-sent events.", str, "text/event-stream", headers=ANSWER_HEADERS)},
@@ -114,7 +118,7 @@ async def stream_chat(request: AuthenticatedRequest, chats: Injected[ChatDesk]) 
     """
     async with AsyncExitStack() as stack:
         submission = await stack.enter_async_context(chats.submit(request, is_stream=True))
-        frames = _frames(stack.pop_all(), submission.reader, request.user.user_id)
+        frames = _frames(stack.pop_all(), submission.reader, request.user.credential)
     # A generator that was never begun never cleans up; from here on this one does, whatever becomes of the response.
     await anext(frames)
     return Stream(
@@ -144,11 +148,11 @@ def _headers(submission: Submission) -> dict[str, str]:
     return {"X-Job-Id": submission.job_id, **replayed, **rate_limit_headers(submission.limits)}
 
 
-async def _frames(stack: AsyncExitStack, reader: Reader, user_id: str) -> AsyncGenerator[bytes]:
+async def _frames(stack: AsyncExitStack, reader: Reader, credential: Credential) -> AsyncGenerator[bytes]:
     async with stack:
         yield b""
         yield RETRY
-        reader.user_id, reader.may_part = user_id, True
+        reader.credential, reader.may_part = credential, True
         async for events in reader.events():
             yield to_frames(events)
         if not reader.ended:
@@ -158,6 +162,7 @@ async def _frames(stack: AsyncExitStack, reader: Reader, user_id: str) -> AsyncG
 @get(
     "/{job_id:str}/stream",
     summary="Read a job's stream again, or further",
+    access=Access.CHAT,
     operation=Operation(
         answers={
             HTTPStatus.OK: Answer("Server-sent events.", str, "text/event-stream", headers=["X-Job-Id"]),
@@ -177,14 +182,15 @@ async def resume_stream(
 
     A stream that ends without a terminal event goes on elsewhere, or is not to be read any more: asking again tells.
     """
-    user_id = request.user.user_id
+    principal = request.user
     last_event_id = request.headers.get("last-event-id") or request.query_params.get("last_event_id") or ""
-    place = await resumption.find(job_id, user_id=user_id, last_event_id=last_event_id)
+    place = await resumption.find(job_id, user_id=principal.user_id, last_event_id=last_event_id)
     if place.is_the_end:
         return Response(None, status_code=HTTPStatus.NO_CONTENT)
     async with AsyncExitStack() as stack:
-        reader = await stack.enter_async_context(resumption.read(place, stream_url=links.to(job_id, user_id=user_id)))
-        frames = _frames(stack.pop_all(), reader, user_id)
+        stream_url = links.to(job_id, credential=principal.credential)
+        reader = await stack.enter_async_context(resumption.read(place, stream_url=stream_url))
+        frames = _frames(stack.pop_all(), reader, principal.credential)
     await anext(frames)
     return Stream(
         frames,
@@ -198,6 +204,7 @@ async def resume_stream(
     "/",
     middleware=[LimitByUser],
     summary="List the caller's jobs",
+    access=Access.CHAT,
     operation=Operation(
         errors=[InvalidRequestError, StoreUnavailableError],
         parameters=[
@@ -216,6 +223,7 @@ async def list_chats(request: AuthenticatedRequest, job_list: Injected[JobList])
     "/{job_id:str}",
     middleware=[LimitByUser],
     summary="Show a job",
+    access=Access.CHAT,
     operation=Operation(errors=[NotFoundError, AnswerExpiredError, StoreUnavailableError]),
 )
 async def show_chat(request: AuthenticatedRequest, job_id: FromPath[str], jobs: Injected[JobDesk]) -> ChatJob:
@@ -223,7 +231,7 @@ async def show_chat(request: AuthenticatedRequest, job_id: FromPath[str], jobs: 
 
     Of a job that was read as it was answered only metadata stay when its stream has expired: `content` is null then.
     """
-    return await jobs.find(job_id, user_id=request.user.user_id)
+    return await jobs.find(job_id, request.user)
 
 
 @delete(
@@ -231,6 +239,7 @@ async def show_chat(request: AuthenticatedRequest, job_id: FromPath[str], jobs: 
     status_code=HTTPStatus.OK,
     middleware=[LimitByUser],
     summary="Stop a job",
+    access=Access.CHAT,
     operation=Operation(
         answers={
             HTTPStatus.OK: Answer("The job, which has ended.", ChatJob),
@@ -243,11 +252,10 @@ async def cancel_chat(
     request: AuthenticatedRequest, job_id: FromPath[str], canceller: Injected[Canceller], jobs: Injected[JobDesk]
 ) -> Response[Any]:
     """Stop a job of the caller: 202 while it is being stopped, 200 when it has ended, now or before."""
-    user_id = request.user.user_id
-    stopped = await canceller.cancel(job_id, user_id=user_id)
+    stopped = await canceller.cancel(job_id, user_id=request.user.user_id)
     if stopped.status == "stopping":
         return Response(StoppingJob(id=job_id, status="stopping", model=stopped.model), status_code=HTTPStatus.ACCEPTED)
-    return Response(await jobs.find(job_id, user_id=user_id), status_code=HTTPStatus.OK)
+    return Response(await jobs.find(job_id, request.user), status_code=HTTPStatus.OK)
 
 
 chat_routes = Router(

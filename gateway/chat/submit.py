@@ -26,7 +26,7 @@ from gateway.chat.stream_links import StreamLinks
 from gateway.client_address import ClientAddress
 from gateway.metrics.reply_meter import ReplyMeter
 from gateway.models.catalog import ModelCatalog
-from gateway.principal import AuthenticatedRequest
+from gateway.principal import AuthenticatedRequest, Principal
 from gateway.relay import Reader, Relay
 from gateway.request_body import JsonBody
 from gateway.request_id import current_request_id
@@ -152,7 +152,7 @@ class ChatDesk:
             if admission.place is not None:
                 reader.resubmit = self._resubmission(order)
                 if is_stream:
-                    self._announce(reader, admission.place, user_id=job.user_id)
+                    self._announce(reader, admission.place, request.user)
                 try:
                     yield Submission(job.id, reader, admission.limits, is_replay=False)
                 finally:
@@ -161,7 +161,7 @@ class ChatDesk:
                         self._attendance.leave(job.id, grace_ms=order.grace_ms)
                 return
         place = await self._resumption.find(admission.job_id, user_id=job.user_id)
-        stream_url = self._links.to(admission.job_id, user_id=job.user_id)
+        stream_url = self._links.to(admission.job_id, credential=request.user.credential)
         async with self._resumption.read(place, stream_url=stream_url) as reader:
             yield Submission(admission.job_id, reader, admission.limits, is_replay=True)
 
@@ -193,11 +193,11 @@ class ChatDesk:
             await charge_address(request.scope)
             raise
         if admission.place is None:
-            found = await self._jobs.find(admission.job_id, user_id=job.user_id)
+            found = await self._jobs.find(admission.job_id, request.user)
             if not found.is_durable:
                 raise IdempotencyMismatchError("This key was sent with a request for an answer.", param=KEY_HEADER)
             return Acceptance(found, admission.limits, is_replay=True)
-        accepted = self._jobs.of_new(job, position=admission.place.position)
+        accepted = self._jobs.of_new(job, request.user, position=admission.place.position)
         return Acceptance(accepted, admission.limits, is_replay=False)
 
     async def _enqueue(self, request: AuthenticatedRequest, order: _Order) -> Admission:
@@ -229,10 +229,10 @@ class ChatDesk:
             admitted_at_s=asyncio.get_running_loop().time(),
         )
 
-    def _announce(self, reader: Reader, place: Place, *, user_id: str) -> None:
+    def _announce(self, reader: Reader, place: Place, principal: Principal) -> None:
         """Have the reader begin with `queued`."""
         reader.told_position = place.position
-        reader.stream_url = self._links.to(reader.job_id, user_id=user_id)
+        reader.stream_url = self._links.to(reader.job_id, credential=principal.credential)
         reader.begin_with(queued_notice(reader, place, slots=self._catalog.registry.slots(reader.model)))
 
     def _to_order(
@@ -252,6 +252,7 @@ class ChatDesk:
             timeout_ms=_bounded("timeout_ms", chat.timeout_ms, settings.job_timeout_ms),
             calls_tools=bool(chat.tools),
             is_durable=is_durable,
+            api_key_id=request.user.key.id if request.user.key else None,
         )
         return _Order(
             job=job,

@@ -10,6 +10,7 @@ from msgspec import Struct
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from gateway.access import Access
 from gateway.dependencies import Injected
 from gateway.operation import Answer, Operation
 from gateway.settings import GatewaySettings
@@ -50,7 +51,7 @@ class Readiness(Struct, frozen=True):
     live_workers: int
 
 
-@route("/", http_method=GET_OR_HEAD, summary="Show that this process serves")
+@route("/", http_method=GET_OR_HEAD, summary="Show that this process serves", access=Access.PUBLIC)
 async def show_health(settings: Injected[GatewaySettings]) -> Health:
     """Answer as long as the process can."""
     return Health(status="ok", name=settings.app.app_name, git_sha=settings.app.git_sha)
@@ -60,6 +61,7 @@ async def show_health(settings: Injected[GatewaySettings]) -> Health:
     "/ready",
     http_method=GET_OR_HEAD,
     summary="Show whether requests should come here",
+    access=Access.PUBLIC,
     operation=Operation(
         answers={
             HTTP_200_OK: Answer("Requests are welcome.", Readiness),

@@ -7,6 +7,7 @@ from litestar import Request, Response, Router, get
 from litestar.status_codes import HTTP_200_OK
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from gateway.access import Access
 from gateway.dependencies import Injected
 from gateway.metrics.scrape import Scraper
 from gateway.operation import Answer, Operation
@@ -17,6 +18,7 @@ from shared.errors import UnauthenticatedError
 @get(
     "/",
     summary="Show figures for Prometheus",
+    access=Access.OPERATOR,
     operation=Operation(
         answers={HTTP_200_OK: Answer("All metrics.", str, media_type="text/plain")}, errors=[UnauthenticatedError]
     ),

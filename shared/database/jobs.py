@@ -42,6 +42,7 @@ class FinishedJob(Struct, frozen=True, kw_only=True):
     finished_at: datetime  # aware
     epoch: int  # of who ended it; the row of a higher one replaces that of a lower one
     is_durable: bool
+    api_key_id: str | None = None  # with which it was asked for; None: by a session
     answer: str | None = None  # of a durable job, until it is too old: shared/transcripts.py
 
     @classmethod

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Uuid,
     text,
 )
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 metadata = MetaData(
     naming_convention={
@@ -36,6 +37,39 @@ users = Table(
     Column("role", Text, CheckConstraint("role IN ('user', 'admin')", name="role"), nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
     Column("disabled_at", DateTime(timezone=True)),  # since when nothing is let in any more; NULL: in good standing
+    Column("limits", JSONB, nullable=False, server_default=text("'{}'")),  # what differs from the settings
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", Uuid(as_uuid=False), primary_key=True),
+    Column("user_id", Uuid(as_uuid=False), ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("generation", Integer, nullable=False, server_default=text("1")),  # of the refresh token that is good
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    Column("refreshed_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("revoked_at", DateTime(timezone=True)),
+    Index("sessions_user_id_idx", "user_id"),
+    Index("sessions_expires_at_idx", "expires_at"),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Uuid(as_uuid=False), primary_key=True),
+    Column("user_id", Uuid(as_uuid=False), ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("prefix", Text, nullable=False),  # the beginning of the key, by which its owner knows it
+    Column("digest", LargeBinary, nullable=False, unique=True),  # of the key, which is stored nowhere
+    Column("scopes", ARRAY(Text), nullable=False),
+    Column("models", ARRAY(Text)),  # NULL: all
+    Column("limits", JSONB, nullable=False, server_default=text("'{}'")),  # where they are lower than the owner's
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    Column("expires_at", DateTime(timezone=True)),
+    Column("last_used_at", DateTime(timezone=True)),
+    Column("revoked_at", DateTime(timezone=True)),
+    Index("api_keys_user_id_id_idx", "user_id", "id"),
 )
 
 jobs = Table(
@@ -59,6 +93,7 @@ jobs = Table(
     Column("finished_at", DateTime(timezone=True), nullable=False),
     Column("epoch", BigInteger, nullable=False, server_default=text("0")),  # of who ended it: the highest is right
     Column("is_durable", Boolean, nullable=False, server_default=text("false")),
+    Column("api_key_id", Uuid(as_uuid=False)),  # that asked for it, and may be gone by now; NULL: a session did
     Column("answer", Text),  # JSON of shared/transcripts.py; NULL: none is kept (any more)
     Index("jobs_user_id_created_at_idx", "user_id", "created_at"),
     Index("jobs_answered_idx", "finished_at", postgresql_where=text("answer IS NOT NULL")),

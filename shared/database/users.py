@@ -1,13 +1,12 @@
 """The table `users`: who may use the gateway."""
 
-from collections.abc import Collection
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import ARRAY, Row, Uuid, any_, bindparam, select, update
+from sqlalchemy import Row, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -32,6 +31,7 @@ class User(Struct, frozen=True):
     role: Role
     created_at: datetime
     disabled_at: datetime | None  # since when nothing is let in any more; None: in good standing
+    limits: dict[str, Any]  # what they may spend, where it differs from the settings
 
 
 async def create(connection: AsyncConnection, *, email: str, password_hash: str, role: Role) -> User:
@@ -58,12 +58,6 @@ async def find(connection: AsyncConnection, user_id: str) -> User | None:
     rows = await connection.execute(select(users).where(users.c.id == user_id))
     row = rows.one_or_none()
     return None if row is None else _to_user(row)
-
-
-async def find_all(connection: AsyncConnection, user_ids: Collection[str]) -> list[User]:
-    """Return those of the users that there are, also disabled ones, in any order."""
-    ids = bindparam("ids", list(user_ids), ARRAY(Uuid(as_uuid=False)))  # one parameter, however many there are
-    return [_to_user(row) for row in await connection.execute(select(users).where(users.c.id == any_(ids)))]
 
 
 async def find_by_email(connection: AsyncConnection, email: str) -> User | None:

@@ -4,7 +4,7 @@ from gateway.accounts.access_tokens import AccessTokens, Claims
 from gateway.accounts.authenticate import TokenAuthenticator
 from gateway.accounts.identities import Identities
 from gateway.principal import Limits
-from shared.database import users
+from shared.database import sessions, users
 from shared.database.engine import Database
 from shared.database.users import Role, User
 from shared.errors import UnauthenticatedError
@@ -45,19 +45,25 @@ async def ada(database: Database) -> User:
         return await users.create(connection, email="ada@example.org", password_hash="-", role=Role.USER)
 
 
+@pytest.fixture
+async def session_id(database: Database, ada: User) -> str:
+    async with database.transaction() as connection:
+        return await sessions.create(connection, ada.id, valid_s=86_400)
+
+
 async def test_a_token_leads_to_its_user_and_is_verified_once(
-    authenticator: TokenAuthenticator, tokens: CountingTokens, ada: User
+    authenticator: TokenAuthenticator, tokens: CountingTokens, ada: User, session_id: str
 ) -> None:
-    token = tokens.issue(ada.id)
+    token = tokens.issue(ada.id, session_id=session_id)
     for _ in range(3):
         assert (await authenticator.authenticate(token)).user_id == ada.id
     assert tokens.verified == 1
 
 
 async def test_a_token_that_was_good_is_verified_again_when_it_has_expired(
-    authenticator: TokenAuthenticator, tokens: CountingTokens, clock: TurnedClock, ada: User
+    authenticator: TokenAuthenticator, tokens: CountingTokens, clock: TurnedClock, ada: User, session_id: str
 ) -> None:
-    token = tokens.issue(ada.id)
+    token = tokens.issue(ada.id, session_id=session_id)
     await authenticator.authenticate(token)
     clock.ahead_s = TTL_S + 6
     with pytest.raises(UnauthenticatedError, match="expired"):

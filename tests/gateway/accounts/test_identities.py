@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 import pytest
 from sqlalchemy import delete, func, update
@@ -8,10 +9,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.accounts.identities import FRESH_S, GRACE_S, Identities
 from gateway.principal import Limits
-from shared.database import users
+from shared.credential import Credential, CredentialKind
+from shared.database import sessions, users
 from shared.database.engine import Database, connect
+from shared.database.tables import sessions as session_table
 from shared.database.tables import users as table
-from shared.database.users import Role, User
+from shared.database.users import Role
 from shared.errors import StoreUnavailableError, UnauthenticatedError
 from shared.ids import new_id
 from tests.clocks import TurnedClock
@@ -60,10 +63,27 @@ async def silence() -> AsyncGenerator[Database]:
     await server.wait_closed()
 
 
-@pytest.fixture
-async def ada(database: Database) -> User:
+class Somebody(NamedTuple):
+    """Somebody who has logged in."""
+
+    id: str
+    credential: Credential
+
+
+async def log_in(database: Database, name: str, *, role: Role = Role.USER, valid_s: int = 86_400) -> Somebody:
     async with database.transaction() as connection:
-        return await users.create(connection, email="ada@example.org", password_hash="-", role=Role.ADMIN)
+        user = await users.create(connection, email=f"{name}@example.org", password_hash="-", role=role)
+        session_id = await sessions.create(connection, user.id, valid_s=valid_s)
+    return Somebody(user.id, Credential(CredentialKind.SESSION, session_id))
+
+
+def unknown() -> Credential:
+    return Credential(CredentialKind.SESSION, new_id())
+
+
+@pytest.fixture
+async def ada(database: Database) -> Somebody:
+    return await log_in(database, "ada", role=Role.ADMIN)
 
 
 @pytest.fixture
@@ -81,31 +101,31 @@ def identities(switch: SwitchedDatabase, clock: TurnedClock) -> Identities:
     return Identities(database=switch, clock=clock, limits=LIMITS)
 
 
-async def test_a_principal_is_what_postgresql_says_of_the_user(identities: Identities, ada: User) -> None:
-    principal = await identities.find(ada.id)
+async def test_a_principal_is_what_postgresql_says_of_the_user(identities: Identities, ada: Somebody) -> None:
+    principal = await identities.find(ada.credential)
     assert (principal.user_id, principal.role, principal.limits) == (ada.id, Role.ADMIN, LIMITS)
 
 
 async def test_postgresql_is_asked_again_only_after_some_seconds(
-    identities: Identities, switch: SwitchedDatabase, clock: TurnedClock, ada: User
+    identities: Identities, switch: SwitchedDatabase, clock: TurnedClock, ada: Somebody
 ) -> None:
-    await identities.find(ada.id)
+    await identities.find(ada.credential)
     clock.ahead_s = FRESH_S - 1
-    await identities.find(ada.id)
+    await identities.find(ada.credential)
     assert switch.asked == 1
     clock.ahead_s = FRESH_S + 1
-    await identities.find(ada.id)
+    await identities.find(ada.credential)
     assert switch.asked == 2
 
 
-async def test_many_who_ask_at_once_ask_once(identities: Identities, switch: SwitchedDatabase, ada: User) -> None:
-    found = await asyncio.gather(*(identities.find(ada.id) for _ in range(50)))
+async def test_many_who_ask_at_once_ask_once(identities: Identities, switch: SwitchedDatabase, ada: Somebody) -> None:
+    found = await asyncio.gather(*(identities.find(ada.credential) for _ in range(50)))
     assert {principal.user_id for principal in found} == {ada.id}
     assert switch.asked == 1
 
 
-async def test_one_who_gives_up_does_not_take_the_others_along(identities: Identities, ada: User) -> None:
-    first, second = (asyncio.create_task(identities.find(ada.id)) for _ in range(2))
+async def test_one_who_gives_up_does_not_take_the_others_along(identities: Identities, ada: Somebody) -> None:
+    first, second = (asyncio.create_task(identities.find(ada.credential)) for _ in range(2))
     await asyncio.sleep(0)
     first.cancel()
     assert (await second).user_id == ada.id
@@ -113,7 +133,7 @@ async def test_one_who_gives_up_does_not_take_the_others_along(identities: Ident
 
 async def test_nobody_is_found_under_an_unknown_id(identities: Identities) -> None:
     with pytest.raises(UnauthenticatedError):
-        await identities.find(new_id())
+        await identities.find(unknown())
 
 
 @pytest.mark.parametrize(
@@ -121,45 +141,61 @@ async def test_nobody_is_found_under_an_unknown_id(identities: Identities) -> No
     [
         pytest.param(update(table).values(disabled_at=func.now()), id="disabled"),
         pytest.param(delete(table), id="deleted"),
+        pytest.param(update(session_table).values(revoked_at=func.now()), id="session revoked"),
+        pytest.param(delete(session_table), id="session forgotten"),
     ],
 )
 async def test_a_user_is_out_some_seconds_after(
-    identities: Identities, database: Database, clock: TurnedClock, ada: User, change: object
+    identities: Identities, database: Database, clock: TurnedClock, ada: Somebody, change: object
 ) -> None:
-    await identities.find(ada.id)
+    await identities.find(ada.credential)
     async with database.transaction() as connection:
         await connection.execute(change)  # pyright: ignore[reportArgumentType, reportCallIssue]  either statement
     clock.ahead_s = FRESH_S + 1
     for _ in range(2):
         with pytest.raises(UnauthenticatedError):
-            await identities.find(ada.id)
+            await identities.find(ada.credential)
 
 
-async def test_of_many_users_those_are_confirmed_who_are_in_good_standing_and_by_one_query(
-    identities: Identities, switch: SwitchedDatabase, database: Database, ada: User
+async def test_of_many_those_are_confirmed_who_are_in_good_standing_and_by_one_transaction(
+    identities: Identities, switch: SwitchedDatabase, database: Database, clock: TurnedClock, ada: Somebody
 ) -> None:
+    bob, eve, joan, kim = [await log_in(database, name) for name in ("bob", "eve", "joan", "kim")]
+    brief = await log_in(database, "brief", valid_s=60)
     async with database.transaction() as connection:
-        bob, eve = [
-            await users.create(connection, email=f"{name}@example.org", password_hash="-", role=Role.USER)
-            for name in ("bob", "eve")
-        ]
         await connection.execute(update(table).where(table.c.id == eve.id).values(disabled_at=func.now()))
+        await connection.execute(delete(table).where(table.c.id == joan.id))
+        revoke = update(session_table).where(session_table.c.user_id == kim.id)
+        await connection.execute(revoke.values(revoked_at=func.now()))
+    clock.ahead_s = 61
 
-    assert await identities.confirm({ada.id, bob.id, eve.id, new_id()}) == {ada.id, bob.id}
+    everybody = {somebody.credential for somebody in (ada, bob, eve, joan, kim, brief)}
+    assert await identities.confirm({*everybody, unknown()}) == {ada.credential, bob.credential}
     assert switch.asked == 1
 
 
-async def test_who_is_confirmed_no_more_is_not_found_either_from_then_on(
-    identities: Identities, database: Database, ada: User
+async def test_a_credential_that_expires_is_out_to_the_second_also_from_the_cache(
+    identities: Identities, database: Database, clock: TurnedClock
 ) -> None:
-    await identities.find(ada.id)
+    brief = await log_in(database, "brief", valid_s=3600)
+    clock.ahead_s = 3598
+    await identities.find(brief.credential)
+    clock.ahead_s = 3601
+    with pytest.raises(UnauthenticatedError):
+        await identities.find(brief.credential)
+
+
+async def test_who_is_confirmed_no_more_is_not_found_either_from_then_on(
+    identities: Identities, database: Database, ada: Somebody
+) -> None:
+    await identities.find(ada.credential)
     async with database.transaction() as connection:
         await connection.execute(delete(table))
 
-    assert await identities.confirm({ada.id}) == set()
+    assert await identities.confirm({ada.credential}) == set()
 
     with pytest.raises(UnauthenticatedError):
-        await identities.find(ada.id)
+        await identities.find(ada.credential)
 
 
 async def test_nobody_is_asked_about_when_nobody_reads(identities: Identities, switch: SwitchedDatabase) -> None:
@@ -172,50 +208,50 @@ async def test_without_postgresql_those_it_knew_are_confirmed_for_a_while(
     identities: Identities,
     switch: SwitchedDatabase,
     clock: TurnedClock,
-    ada: User,
+    ada: Somebody,
     fault: str,
     nobody: Database,
     silence: Database,
 ) -> None:
-    await identities.find(ada.id)
+    await identities.find(ada.credential)
     switch.target = {"nobody": nobody, "silence": silence}[fault]
 
     clock.ahead_s = GRACE_S - 5
-    assert await identities.confirm({ada.id, new_id()}) == {ada.id}
+    assert await identities.confirm({ada.credential, unknown()}) == {ada.credential}
     clock.ahead_s = GRACE_S + 5
-    assert await identities.confirm({ada.id}) == set()
+    assert await identities.confirm({ada.credential}) == set()
 
 
 async def test_without_postgresql_those_it_knew_go_on_for_a_while(
-    identities: Identities, switch: SwitchedDatabase, clock: TurnedClock, nobody: Database, ada: User
+    identities: Identities, switch: SwitchedDatabase, clock: TurnedClock, nobody: Database, ada: Somebody
 ) -> None:
-    await identities.find(ada.id)
+    await identities.find(ada.credential)
     switch.target = nobody
     clock.ahead_s = GRACE_S - 1
-    assert (await identities.find(ada.id)).user_id == ada.id
+    assert (await identities.find(ada.credential)).user_id == ada.id
     clock.ahead_s = GRACE_S + FRESH_S + 1
     with pytest.raises(StoreUnavailableError):
-        await identities.find(ada.id)
+        await identities.find(ada.credential)
 
 
 async def test_a_database_that_hangs_is_as_good_as_none(
-    identities: Identities, switch: SwitchedDatabase, clock: TurnedClock, silence: Database, ada: User
+    identities: Identities, switch: SwitchedDatabase, clock: TurnedClock, silence: Database, ada: Somebody
 ) -> None:
-    await identities.find(ada.id)
+    await identities.find(ada.credential)
     switch.target = silence
     clock.ahead_s = FRESH_S + 1
-    assert (await identities.find(ada.id)).user_id == ada.id
+    assert (await identities.find(ada.credential)).user_id == ada.id
     clock.ahead_s = GRACE_S + FRESH_S + 1
     with pytest.raises(StoreUnavailableError):
-        await identities.find(ada.id)
+        await identities.find(ada.credential)
 
 
 async def test_without_postgresql_strangers_are_asked_to_come_back(
-    identities: Identities, switch: SwitchedDatabase, nobody: Database, ada: User
+    identities: Identities, switch: SwitchedDatabase, nobody: Database, ada: Somebody
 ) -> None:
     switch.target = nobody
     with pytest.raises(StoreUnavailableError):
-        await identities.find(ada.id)
+        await identities.find(ada.credential)
 
 
 async def test_a_user_disabled_during_an_outage_is_out_after_it(
@@ -224,15 +260,15 @@ async def test_a_user_disabled_during_an_outage_is_out_after_it(
     database: Database,
     clock: TurnedClock,
     nobody: Database,
-    ada: User,
+    ada: Somebody,
 ) -> None:
-    await identities.find(ada.id)
+    await identities.find(ada.credential)
     switch.target = nobody
     clock.ahead_s = FRESH_S + 1
-    await identities.find(ada.id)
+    await identities.find(ada.credential)
     async with database.transaction() as connection:
         await connection.execute(update(table).values(disabled_at=func.now()))
     switch.target = database
     clock.ahead_s = 2 * FRESH_S + 2
     with pytest.raises(UnauthenticatedError):
-        await identities.find(ada.id)
+        await identities.find(ada.credential)

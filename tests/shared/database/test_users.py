@@ -22,14 +22,6 @@ async def test_nobody_is_found_by_what_nobody_has(database: Database, ada: User)
         assert await users.find_by_email(connection, ada.email.upper()) is None
 
 
-async def test_many_are_found_at_once(database: Database, ada: User) -> None:
-    async with database.transaction() as connection:
-        bob = await users.create(connection, email="bob@example.org", password_hash="-", role=Role.USER)
-        found = await users.find_all(connection, [ada.id, bob.id, new_id()])
-
-    assert sorted(user.id for user in found) == sorted([ada.id, bob.id])
-
-
 async def test_an_address_is_taken_once(database: Database, ada: User) -> None:
     with pytest.raises(EmailTakenError):
         async with database.transaction() as connection:
