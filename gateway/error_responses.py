@@ -13,7 +13,8 @@ from litestar.types import ExceptionHandlersMap
 
 from gateway.admission.rate_limit_headers import refusal_headers
 from gateway.request_id import current_request_id
-from shared import errors
+from shared import audit, errors
+from shared.audit import SecurityEvent
 from shared.errors import DeeperSensorError
 from shared.events import ErrorBody, ErrorDetail
 
@@ -81,8 +82,22 @@ def _headers(error: DeeperSensorError) -> dict[str, str]:
     return {}
 
 
-def _answer_ours(_: Request[Any, Any, Any], error: DeeperSensorError) -> Response[bytes]:
-    return answer(error)
+def _answer_ours(request: Request[Any, Any, Any], error: DeeperSensorError) -> Response[bytes]:
+    response = answer(error)
+    if response.status_code == HTTPStatus.FORBIDDEN:
+        _record_forbidden(request, error)
+    return response
+
+
+def _record_forbidden(request: Request[Any, Any, Any], error: DeeperSensorError) -> None:
+    user = request.scope.get("user")
+    audit.record(
+        SecurityEvent.ACCESS_FORBIDDEN,
+        user_id=user.user_id if user else None,
+        code=error.code,
+        method=request.method,
+        route=request.scope.get("path_template", ""),
+    )
 
 
 def _answer_litestar(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:

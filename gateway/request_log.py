@@ -1,4 +1,7 @@
-"""Logs and counts every request once, when its answer has ended: also those that no route took, and streams."""
+"""Logs and counts every request once, when its answer has ended: also those that no route took, and streams.
+
+Every line that is logged while it is answered has the address that it came from.
+"""
 
 import logging
 from collections.abc import Awaitable
@@ -13,6 +16,7 @@ from gateway.client_address import ClientAddress
 from gateway.error_responses import CLIENT_CLOSED_REQUEST
 from gateway.metrics.declared import Metrics
 from shared.clock import Clock
+from shared.log import bound
 
 NO_ROUTE = "none"
 OTHER_METHOD = "other"
@@ -42,11 +46,13 @@ class RequestLog:
         started_s = self._clock.monotonic_s()
         answer = _Answer(send)
         self._in_progress += 1
-        try:
-            await self._app(scope, receive, answer.send)
-        finally:
-            self._in_progress -= 1
-            self._record(scope, answer, self._clock.monotonic_s() - started_s)
+        connection: ASGIConnection[Any, Any, Any, Any] = ASGIConnection(scope)
+        with bound(client_address=self._client_address.of(connection)):
+            try:
+                await self._app(scope, receive, answer.send)
+            finally:
+                self._in_progress -= 1
+                self._record(scope, answer, self._clock.monotonic_s() - started_s)
 
     def _record(self, scope: HTTPScope, answer: "_Answer", duration_s: float) -> None:
         method = scope["method"] if scope["method"] in METHODS else OTHER_METHOD
@@ -55,13 +61,11 @@ class RequestLog:
         requests, durations = self._series(method, route, status)
         requests.inc()
         durations.observe(duration_s)
-        connection: ASGIConnection[Any, Any, Any, Any] = ASGIConnection(scope)
         fields: dict[str, object] = {
             "method": method,
             "route": route,
             "status": status,
             "duration_ms": round(duration_s * 1000, 1),
-            "client_address": self._client_address.of(connection),
         }
         if user := scope.get("user"):
             fields["user_id"] = user.user_id

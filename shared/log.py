@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from shared import audit
 from shared.settings import AppSettings
 
 OWN_LOGGERS = ("gateway", "worker", "shared", "migrations", "infra", "__main__")
@@ -59,6 +60,7 @@ def configure(settings: AppSettings, *, role: str) -> None:
         logging.getLogger(name).setLevel(level)
     for name in TALKATIVE_LOGGERS:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
+    logging.getLogger(audit.LOGGER).setLevel(logging.INFO)
     logging.captureWarnings(capture=True)
 
 
