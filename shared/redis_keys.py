@@ -26,6 +26,7 @@ permanent list at the end, whose size is bounded by what they index. Job ids are
 | ds:worker:<id>          | string     | what the worker announces, JSON (shared/registry.py)     | workers          |
 | ds:limit:<scope>:<name> | string     | GCRA's theoretical arrival time, µs                      | admit, limiter   |
 | ds:idempotency:<digest> | string     | job id and fingerprint (shared/idempotency.py)           | admit, stop      |
+| ds:revoked:<credential> | string     | that it is let in no more (shared/revocations.py)        | gateways         |
 """
 
 WAITING = "arq:queue:"
@@ -48,10 +49,12 @@ WORKERS = "ds:workers"
 WORKER = "ds:worker:"
 LIMIT = "ds:limit:"
 IDEMPOTENCY = "ds:idempotency:"
+REVOKED = "ds:revoked:"
 
 PERMANENT_PREFIXES = (WAITING, DELAYED, RUNNING, FAIR, PACE, DEADLINES, ATTENDED, UNSTORED, ENDS, MODELS, WORKERS)
 
 ENDS_CHANNEL = "ds:unstored"  # says that a durable job has ended, and who hears of it waits until that is stored
+REVOCATIONS_CHANNEL = "ds:revocations"  # names credentials that are let in no more
 REGISTRY_CHANNEL = "ds:registry"  # says that a worker came, went or changed what it announces
 
 
