@@ -7,21 +7,17 @@ from redis.exceptions import RedisError
 
 from gateway.admission.rate_limit import RETRY_WITHOUT_REDIS_S
 from gateway.chat.schemas import JobPage, JobSummary
+from gateway.paging import PageRequest
 from shared.database import accepted_jobs, jobs
 from shared.database.engine import Database
 from shared.database.jobs import FinishedJob, created
 from shared.errors import InvalidRequestError, StoreUnavailableError
-from shared.ids import created_ms, is_id
 from shared.job_queue import JobQueue, JobState
 from shared.jobs import TERMINAL, JobStatus
 
-DEFAULT_LIMIT = 20
-MOST = 100
-LIMITS = {"type": "integer", "minimum": 1, "maximum": MOST, "default": DEFAULT_LIMIT}
 STATUS_PATTERN = f"^({'|'.join(JobStatus)})$"
 
 _AT_ONCE = 100  # looked at in Redis
-_END_OF_TIME_MS = 253_402_300_799_999  # what a datetime can hold
 
 
 class JobList:
@@ -39,21 +35,21 @@ class JobList:
             StoreUnavailableError: Redis or PostgreSQL is out of reach.
 
         """
-        status, limit, before = _status(query), _limit(query), _cursor(query)
+        status, wanted = _status(query), PageRequest.of(query)
+        before, limit = wanted.before, wanted.limit + 1
         try:
-            found = await self._in_redis(user_id, before=before, status=status, limit=limit + 1)
+            found = await self._in_redis(user_id, before=before, status=status, limit=limit)
             if status in (None, JobStatus.QUEUED):
-                found |= await self._missing_in_redis(user_id, before=before, limit=limit + 1)
+                found |= await self._missing_in_redis(user_id, before=before, limit=limit)
         except RedisError as error:
             raise StoreUnavailableError(
                 "Jobs are out of reach just now.", retry_after_s=RETRY_WITHOUT_REDIS_S
             ) from error
         if status is None or status in TERMINAL:  # after Redis, so that what ends meanwhile is in one of the two
             async with self._database.transaction() as connection:
-                ended = await jobs.list_of_user(connection, user_id, before=before, status=status, limit=limit + 1)
+                ended = await jobs.list_of_user(connection, user_id, before=before, status=status, limit=limit)
             found |= {row.id: _of_row(row) for row in ended}
-        newest = sorted(found.values(), key=lambda job: job.id, reverse=True)[: limit + 1]
-        return JobPage(data=newest[:limit], next_cursor=newest[limit - 1].id if len(newest) > limit else None)
+        return JobPage(*wanted.cut(sorted(found.values(), key=lambda job: job.id, reverse=True)))
 
     async def _in_redis(
         self, user_id: str, *, before: str | None, status: JobStatus | None, limit: int
@@ -127,19 +123,3 @@ def _status(query: Mapping[str, str]) -> JobStatus | None:
         return JobStatus(text)
     except ValueError:
         raise InvalidRequestError(f"One of {', '.join(JobStatus)}.", param="status") from None
-
-
-def _limit(query: Mapping[str, str]) -> int:
-    text = query.get("limit", str(DEFAULT_LIMIT))
-    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(MOST)) and 1 <= int(text) <= MOST):
-        raise InvalidRequestError(f"A whole number from 1 to {MOST}.", param="limit")
-    return int(text)
-
-
-def _cursor(query: Mapping[str, str]) -> str | None:
-    text = query.get("cursor")
-    if text is None:
-        return None
-    if not is_id(text) or created_ms(text) > _END_OF_TIME_MS:
-        raise InvalidRequestError("A `next_cursor` of an earlier page.", param="cursor")
-    return text

@@ -9,6 +9,7 @@ from litestar import Response, Router, delete, get, post
 from litestar.params import FromPath
 from litestar.response import Stream
 
+from gateway import paging
 from gateway.access import Access
 from gateway.admission.limited_routes import LimitByUser
 from gateway.admission.rate_limit_headers import rate_limit_headers
@@ -17,7 +18,7 @@ from gateway.chat.cancel import Canceller
 from gateway.chat.collect import collect
 from gateway.chat.event_stream import RETRY, RETRY_SOON, to_frames
 from gateway.chat.idempotency import REPLAYED
-from gateway.chat.list_jobs import DEFAULT_LIMIT, LIMITS, STATUS_PATTERN, JobList
+from gateway.chat.list_jobs import STATUS_PATTERN, JobList
 from gateway.chat.look_up import JobDesk
 from gateway.chat.preference import APPLIED, prefers_async
 from gateway.chat.reader_access import RequireReader
@@ -209,8 +210,7 @@ async def resume_stream(
         errors=[InvalidRequestError, StoreUnavailableError],
         parameters=[
             Parameter("status", "query", "Only jobs of this status.", pattern=STATUS_PATTERN),
-            Parameter("limit", "query", f"How many; {DEFAULT_LIMIT} unless told.", number=LIMITS),
-            Parameter("cursor", "query", "The `next_cursor` of the page before."),
+            *paging.PARAMETERS,
         ],
     ),
 )
