@@ -110,6 +110,7 @@ class DurableQueue:
             idempotency.fingerprint if idempotency else "",
             KEPT_MS,
             int(is_again),
+            job.api_key_id or "",
         ]
         reply = await self._enqueue(keys, arguments)
         return Place(reply[0], int(reply[1])) if reply else None

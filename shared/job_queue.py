@@ -6,6 +6,7 @@ truth about leases. A job's state is the hash `ds:job:<id>`:
 
     status            shared.jobs.JobStatus
     user, model, kind, request_id, channel (of the gateway that relays it)
+    api_key           id of the API key that it was asked for with; empty: a session did
     is_durable        `1`: PostgreSQL has it, and has its end before that is told (shared/durable_queue.py)
     admitted_ms       Redis time; also ended_ms
     queue_timeout_ms, timeout_ms
@@ -184,6 +185,7 @@ class JobQueue:
             job.kind.value,
             redis_keys.JOBS,
             "" if waited_ms is None else waited_ms,
+            job.api_key_id or "",
             *(number for limit in limits for number in limit.arguments),
         ]
         return to_verdict(await self._admit(keys, arguments))

@@ -59,6 +59,7 @@ class JobEnd(Struct, frozen=True, kw_only=True):
     epoch: int  # of who ended it; of two ends that contradict each other the one with the higher epoch is true
     is_durable: bool
     terminal: str  # kind and payload of its last event
+    api_key_id: str | None = None  # as in Job
     worker: str | None = None  # as clients see it; None: it was ended while no worker had it
 
 

@@ -32,6 +32,7 @@ def make_job(
     request: bytes = b'{"messages": []}',
     timeout_ms: int = 60_000,
     is_durable: bool = False,
+    api_key_id: str | None = None,
 ) -> Job:
     """Return a new job."""
     return Job(
@@ -45,6 +46,7 @@ def make_job(
         timeout_ms=timeout_ms,
         calls_tools=False,
         is_durable=is_durable,
+        api_key_id=api_key_id,
     )
 
 

@@ -137,6 +137,7 @@ class JobInHand:
             attempts=claim.failures + 1,
             epoch=claim.epoch,
             is_durable=job.is_durable,
+            api_key_id=job.api_key_id,
             terminal=terminal.decode("ascii"),
             worker=worker,
         )

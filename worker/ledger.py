@@ -55,6 +55,7 @@ class Ledger:
                 finished_at=created_at + timedelta(milliseconds=total_ms),
                 epoch=claim.epoch,
                 is_durable=claim.job.is_durable,
+                api_key_id=claim.job.api_key_id,
             )
         )
 

@@ -71,6 +71,7 @@ class FinishedJob(Struct, frozen=True, kw_only=True):
             finished_at=created_at + timedelta(milliseconds=end.total_ms),
             epoch=end.epoch,
             is_durable=end.is_durable,
+            api_key_id=end.api_key_id,
             answer=encode_transcript(transcript) if end.is_durable else None,
         )
 

@@ -8,7 +8,7 @@
 --      11 payload, 12 wake channel, 13 request id, 14 ms for which it goes on without readers, 15 retention ms,
 --      16 fingerprint of the request (empty: it has no idempotency key), 17 ms for which the key is kept, 18 job prefix,
 --      19 readers prefix, 20 kind, 21 prefix of users' lists, 22 ms since the job was admitted for the first time (empty:
---      it is new), 23… three per rate limit (see gcra.lua)
+--      it is new), 23 API key that it was asked for with (empty: none), 24… three per rate limit (see gcra.lua)
 -- Returns {'limited', index of the limit, retry after µs, {remaining, µs until whole, … per limit}}
 --      or {'mismatched'}, or {'reserved'} (the key's job is being stored just now), or {'attached', job id, {remaining, µs until whole, … per limit}}
 --      or {'full', depth, service ms, {remaining, µs until whole, … per limit}}
@@ -26,8 +26,8 @@ local function attend(id, readers)
   redis.call('PEXPIRE', readers, ARGV[9] + 1000)
 end
 
-local limits = (#ARGV - 22) / 3
-local verdict = gcra_check(KEYS, 10, ARGV, 23, limits, now_us)
+local limits = (#ARGV - 23) / 3
+local verdict = gcra_check(KEYS, 10, ARGV, 24, limits, now_us)
 if not verdict.allowed then
   return {'limited', verdict.index, verdict.retry_after_us, verdict.states}
 end
@@ -65,7 +65,7 @@ gcra_spend(KEYS, 10, verdict, now_us)
 
 local position = enqueue_job({
   id = job_id, user = user_id, listed = ARGV[21] .. user_id, model = model, kind = ARGV[20], request_id = ARGV[13],
-  channel = ARGV[10],
+  api_key = ARGV[23], channel = ARGV[10],
   is_durable = '', waiting = KEYS[1], fair = KEYS[2], pace = KEYS[3], deadlines = KEYS[6], hash = KEYS[4],
   payload = KEYS[5], content = ARGV[11], cost = ARGV[5], admitted_ms = admitted, now = now, queue_timeout_ms = ARGV[6],
   timeout_ms = ARGV[7], grace_ms = ARGV[9] == '0' and '-1' or ARGV[14], retention_ms = ARGV[15],

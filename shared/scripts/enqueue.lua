@@ -5,7 +5,7 @@
 -- ARGV 1 job id, 2 user id, 3 model, 4 cost, 5 queue timeout ms, 6 run timeout ms, 7 time to live ms, 8 channel,
 --      9 payload, 10 wake channel, 11 request id, 12 retention ms, 13 kind, 14 since when it waits, ms,
 --      15 fingerprint of the request (empty: it has no key), 16 ms for which its key is kept,
---      17 '1': Redis may have had it before and lost it
+--      17 '1': Redis may have had it before and lost it, 18 API key that it was asked for with (empty: none)
 -- Returns {position, service ms}, or nothing when it was there
 local MOST_EVENTS_PER_S = 4096  -- of one job; the numbers of what was lost are below what that gives
 local MOST_AGE_S = 1000000  -- so that all of it stays below 2^32
@@ -16,7 +16,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local position = enqueue_job({
   id = ARGV[1], user = ARGV[2], listed = KEYS[8], model = ARGV[3], kind = ARGV[13], request_id = ARGV[11], channel = ARGV[8],
-  is_durable = '1', waiting = KEYS[1], fair = KEYS[2], pace = KEYS[3], deadlines = KEYS[6], hash = KEYS[4],
+  api_key = ARGV[18], is_durable = '1', waiting = KEYS[1], fair = KEYS[2], pace = KEYS[3], deadlines = KEYS[6], hash = KEYS[4],
   payload = KEYS[5], content = ARGV[9], cost = ARGV[4], admitted_ms = ARGV[14],
   now = now, queue_timeout_ms = ARGV[5], timeout_ms = ARGV[6],
   grace_ms = '-1', retention_ms = ARGV[12], time_to_live_ms = ARGV[7], wake = ARGV[10],

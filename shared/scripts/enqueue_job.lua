@@ -2,6 +2,7 @@
 
 -- Enqueues a job at its user's place in the fair order, and wakes the workers of its model. Takes a table:
 --   id, user, model, kind, request_id, channel   of the job
+--   api_key                                      that it was asked for with, or ''
 --   is_durable                                   '1' or ''
 --   waiting, fair, pace, deadlines               lists of its model and of all
 --   hash, payload, listed                        its keys, and its user's list of live jobs
@@ -22,7 +23,7 @@ local function enqueue_job(job)
   redis.call('ZADD', job.waiting, string.format('%.6f', start), job.id)
 
   redis.call('HSET', job.hash, 'status', 'queued', 'model', job.model, 'user', job.user, 'kind', job.kind,
-    'is_durable', job.is_durable, 'channel', job.channel, 'request_id', job.request_id,
+    'api_key', job.api_key, 'is_durable', job.is_durable, 'channel', job.channel, 'request_id', job.request_id,
     'admitted_ms', string.format('%.0f', job.admitted_ms), 'epoch', '0', 'failures', '0',
     'queue_timeout_ms', job.queue_timeout_ms, 'timeout_ms', job.timeout_ms, 'grace_ms', job.grace_ms,
     'retention_ms', job.retention_ms, 'time_to_live_ms', job.time_to_live_ms)

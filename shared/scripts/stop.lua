@@ -10,7 +10,7 @@
 local RETRY_MS = 2000  -- a worker that dies before it obeys must not leave the job for ever
 local state = redis.call('HMGET', KEYS[1],
   'status', 'user', 'model', 'epoch', 'channel', 'owner', 'request_id', 'retention_ms', 'idempotency_key', 'fault',
-  'is_durable', 'kind', 'admitted_ms', 'started_ms', 'failures', 'keyless_retention_ms')
+  'is_durable', 'kind', 'admitted_ms', 'started_ms', 'failures', 'keyless_retention_ms', 'api_key')
 local id, status, model, owner = ARGV[1], state[1], state[3], state[6]
 if status and ARGV[2] ~= '' and ARGV[2] ~= state[2] then return false end
 if status ~= 'queued' and status ~= 'running' then
@@ -62,7 +62,7 @@ redis.call('HSET', KEYS[8], id, cjson.encode({
   user_id = state[2], kind = state[12], model = model, status = ended_as, request_id = state[7],
   queue_ms = math.max(0, (tonumber(state[14]) or now) - admitted_ms), total_ms = math.max(0, now - admitted_ms),
   attempts = state[15] + (status == 'running' and 1 or 0), epoch = tonumber(epoch), is_durable = is_durable,
-  terminal = event,
+  terminal = event, api_key_id = state[17] ~= '' and state[17] or nil,
 }))
 redis.call('ZADD', KEYS[7], 0, id)
 redis.call('PUBLISH', ARGV[11], id)

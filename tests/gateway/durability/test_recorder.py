@@ -23,6 +23,7 @@ from shared.transcripts import Transcript, decode_transcript
 from tests.databases import Databases
 from tests.jobs import CHANNEL, MODEL, RETENTION_MS, admit, append, claim_next, log_of, make_job
 
+KEY_ID = "0199aaaa-bbbb-7ccc-8ddd-eeeeffff0000"
 USAGE = Usage(prompt_tokens=3, completion_tokens=5)
 TIMINGS = Timings(queue_ms=1, load_ms=2, first_token_ms=7, total_ms=9)
 CHUNK = (EventKind.CHUNK, encode_payload(Chunk(model=MODEL, content="Once\u0000 ", done=False)))
@@ -41,9 +42,9 @@ def recorder(queue: JobQueue, redis: Redis, database: Database, counted: list[Fi
     return Recorder(redis, EndedJobs(redis), database, count=counted.append)
 
 
-async def accepted(redis: Redis, database: Database, user_id: str) -> Job:
+async def accepted(redis: Redis, database: Database, user_id: str, *, api_key_id: str | None = None) -> Job:
     """Have a durable job stored and enqueued."""
-    job = make_job(user=user_id, is_durable=True)
+    job = make_job(user=user_id, is_durable=True, api_key_id=api_key_id)
     async with database.transaction() as connection:
         await accepted_jobs.accept(connection, job, queue_timeout_ms=60_000, idempotency=None)
     durable = DurableQueue(redis, stream_retention_ms=RETENTION_MS, answer_retention_ms=RETENTION_MS)
@@ -66,6 +67,7 @@ async def answered(redis: Redis, queue: JobQueue) -> Claim:
         attempts=1,
         epoch=claim.epoch,
         is_durable=True,
+        api_key_id=claim.job.api_key_id,
         terminal="d" + encode_payload(LAST).decode(),
         worker="gpu-1",
     )
@@ -123,6 +125,27 @@ async def test_what_is_cancelled_while_it_waits_leaves_a_row_too(
         assert (row.answer is not None) == job.is_durable
         (event,) = await log_of(redis, job)
         assert event.kind == EventKind.ERROR.value
+
+
+@pytest.mark.parametrize(
+    "api_key_id", [None, "0199aaaa-bbbb-7ccc-8ddd-eeeeffff0000"], ids=["in a session", "with a key"]
+)
+async def test_the_row_of_every_job_says_with_which_key_it_was_asked_for(
+    recorder: Recorder, queue: JobQueue, redis: Redis, database: Database, ada: User, api_key_id: str | None
+) -> None:
+    completed = await accepted(redis, database, ada.id, api_key_id=api_key_id)
+    await answered(redis, queue)
+    waiting = [
+        await admit(queue, make_job(user=ada.id, api_key_id=api_key_id)),
+        await accepted(redis, database, ada.id, api_key_id=api_key_id),
+    ]
+    for job in waiting:
+        await queue.stop(job.id, error=JobCancelledError("Cancelled."), status=JobStatus.CANCELLED)
+
+    assert await recorder.record() == 3
+
+    rows = [await row_of(database, job) for job in (completed, *waiting)]
+    assert [row.api_key_id for row in rows if row] == [api_key_id] * 3
 
 
 async def test_nothing_is_told_while_postgresql_does_not_answer(
