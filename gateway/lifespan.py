@@ -24,6 +24,8 @@ from gateway.accounts.sessions import Sessions
 from gateway.admission.accept import DurableGate
 from gateway.admission.admit import Gate
 from gateway.admission.attendance import Attendance
+from gateway.admission.limits import Limits
+from gateway.admission.open_streams import OpenStreams
 from gateway.admission.policy import LimitPolicy
 from gateway.admission.rate_limit import RateLimiter
 from gateway.admission.sweeper import Sweeper
@@ -49,7 +51,6 @@ from gateway.metrics.own_port import create_metrics_app, served_on
 from gateway.metrics.reply_meter import ReplyMeter, count_durable
 from gateway.metrics.scrape import Scraper
 from gateway.models.catalog import ModelCatalog
-from gateway.principal import Limits
 from gateway.relay import Relay
 from gateway.request_body import JsonBody
 from gateway.settings import GatewaySettings
@@ -87,13 +88,18 @@ async def open_state(
         draining.running_out.when_come(relay.close)
         catalog = ModelCatalog(redis, queue_without_workers=settings.queue.queue_without_workers)
         sweeper = Sweeper(queue)
+        open_streams = OpenStreams(redis)
         attendance = Attendance(queue, relay, sweeper)
         waiting = await stack.enter_async_context(
             redis_client.connect(settings.redis.redis_url, role="gateway-tail", read_timeout_s=None)
         )
         log_tail = LogTail(redis, waiting, relay.offer)
         positions = QueuePositions(queue, relay, catalog)
-        identities = Identities(database=database, clock=clock, limits=Limits.of(settings.limits))
+        identities = Identities(
+            database=database,
+            clock=clock,
+            limits=Limits.of(settings.limits) if settings.limits.rate_limit_enabled else None,
+        )
         recorder = Recorder(redis, EndedJobs(redis), database, count=partial(count_durable, metrics))
         durable_queue = DurableQueue(
             redis,
@@ -109,6 +115,7 @@ async def open_state(
                 catalog.run(),
                 sweeper.run(),
                 attendance.run(),
+                open_streams.run(),
                 positions.run(),
                 log_tail.run(),
                 LostReaders(relay, database).run(),
@@ -156,6 +163,7 @@ async def open_state(
             client_address=client_address,
             limit_policy=limit_policy,
             rate_limiter=RateLimiter(redis),
+            open_streams=open_streams,
             scraper=scraper,
             authenticator=TokenAuthenticator(tokens=tokens, identities=identities, clock=clock),
             registration=Registration(mode=settings.accounts.signup_mode, database=database, passwords=passwords),
@@ -173,6 +181,7 @@ async def open_state(
                 jobs=jobs,
                 catalog=catalog,
                 attendance=attendance,
+                open_streams=open_streams,
                 resumption=resumption,
                 limits=limit_policy,
                 client_address=client_address,

@@ -1,6 +1,6 @@
 """Who makes a request. Behind this point nothing sees a credential."""
 
-from typing import Protocol, Self
+from typing import Protocol
 
 from litestar import Request
 from litestar.datastructures import State
@@ -9,23 +9,12 @@ from msgspec import Struct
 
 from gateway.access import Access, access_of
 from gateway.admission.limited_routes import charge_address
-from gateway.admission.settings import RateLimitSettings
+from gateway.admission.limits import Limits
 from shared.credential import Credential
 from shared.database.users import Role
 from shared.errors import ForbiddenError, InsufficientScopeError, UnauthenticatedError
 
 _SCHEME = b"bearer "
-
-
-class Limits(Struct, frozen=True):
-    """What a user may take."""
-
-    requests_per_minute: int | None  # None: as many as they like
-
-    @classmethod
-    def of(cls, settings: RateLimitSettings) -> Self:
-        """Return the limits of a user for whom nothing else is said."""
-        return cls(settings.rate_limit_requests_per_minute if settings.rate_limit_enabled else None)
 
 
 class Key(Struct, frozen=True):
@@ -34,6 +23,7 @@ class Key(Struct, frozen=True):
     id: str
     scopes: frozenset[Access]
     models: frozenset[str] | None  # None: all
+    limits: Limits = Limits()  # its own, beside its owner's
 
 
 class Principal(Struct, frozen=True):
@@ -41,9 +31,14 @@ class Principal(Struct, frozen=True):
 
     user_id: str
     role: Role
-    limits: Limits
+    limits: Limits  # the user's own, whatever the credential
     credential: Credential
     key: Key | None  # None: it is a session
+
+    @property
+    def effective_limits(self) -> Limits:
+        """What they may take with this credential."""
+        return self.limits.lowered_by(self.key.limits) if self.key else self.limits
 
     def authorize(self, access: Access) -> None:
         """Accept somebody who may call a route with this access.

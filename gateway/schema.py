@@ -16,7 +16,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
 from gateway.access import Access
-from gateway.admission.limited_routes import LimitByAddress, LimitByUser
+from gateway.admission.limited_routes import LimitByAddress, LimitByUser, LimitStreams
 from gateway.chat import stream_links
 from gateway.chat.reader_access import RequireReader
 from gateway.dependencies import Injected
@@ -41,7 +41,7 @@ _ERRORS_OF_BODY = (
 )
 _ERRORS_OF_LIMITS = (errors.RateLimitedError, errors.StoreUnavailableError)
 _AUTHENTICATING = frozenset({RequirePrincipal, RequireReader})
-_LIMITING = _AUTHENTICATING | {LimitByAddress, LimitByUser}
+_LIMITING = _AUTHENTICATING | {LimitByAddress, LimitByUser, LimitStreams}
 _LIMIT_HEADERS = ("RateLimit-Policy", "RateLimit")
 _ERROR_HEADERS = {401: ("WWW-Authenticate",), 429: ("Retry-After", *_LIMIT_HEADERS), 503: ("Retry-After",)}
 _HEADERS = {
@@ -186,6 +186,8 @@ def _errors(route: _Route) -> set[type[DeeperSensorError]]:
         found.update(_ERRORS_OF_BODY)
     if route.operation.is_limited or not route.middleware.isdisjoint(_LIMITING):
         found.update(_ERRORS_OF_LIMITS)
+    if route.operation.is_limited or LimitStreams in route.middleware:
+        found.add(errors.ConcurrencyLimitedError)
     if not route.middleware.isdisjoint(_AUTHENTICATING):
         found.add(errors.UnauthenticatedError)
     return found

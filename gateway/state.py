@@ -5,6 +5,7 @@ from redis.asyncio import Redis
 
 from gateway.accounts.registration import Registration
 from gateway.accounts.sessions import Sessions
+from gateway.admission.open_streams import OpenStreams
 from gateway.admission.policy import LimitPolicy
 from gateway.admission.rate_limit import RateLimiter
 from gateway.chat.cancel import Canceller
@@ -32,6 +33,7 @@ class GatewayState(Struct, frozen=True):
     client_address: ClientAddress
     limit_policy: LimitPolicy
     rate_limiter: RateLimiter
+    open_streams: OpenStreams
     scraper: Scraper
     authenticator: Authenticator
     registration: Registration

@@ -6,18 +6,20 @@ with its last hold. Whatever dies between two of the steps loses nothing that wa
 come is made by any gateway (gateway/durability/restorer.py), and one that comes late, or twice, changes nothing.
 """
 
-from collections.abc import Sequence
+from typing import Any
 
 from redis.asyncio import Redis
 
 from shared import redis_keys, scripts
+from shared.demand import NO_LIMITS, Demand
 from shared.idempotency import KEPT_MS, Idempotency
 from shared.ids import created_ms
 from shared.job_queue import time_to_live_ms
 from shared.jobs import Job, encode_job
-from shared.verdicts import Place, RateLimit, Verdict, to_verdict
+from shared.verdicts import Place, Verdict, to_verdict
 
 HOLD_MS = 5_000  # as long as a transaction may take
+DEMAND = ("bucket", "gcra", "demand")
 
 
 class DurableQueue:
@@ -33,28 +35,26 @@ class DurableQueue:
     def __init__(self, redis: Redis, *, stream_retention_ms: int, answer_retention_ms: int) -> None:
         self._stream_retention_ms = stream_retention_ms
         self._answer_retention_ms = answer_retention_ms
-        self._reserve = scripts.load(redis, "gcra", "idempotency", "reserve")
-        self._abandon = scripts.load(redis, "gcra", "idempotency", "abandon")
-        self._enqueue = scripts.load(redis, "idempotency", "enqueue_job", "enqueue")
+        self._reserve = scripts.load(redis, *DEMAND, "job_lists", "idempotency", "reserve")
+        self._abandon = scripts.load(redis, *DEMAND, "idempotency", "abandon")
+        self._enqueue = scripts.load(redis, *DEMAND, "job_lists", "idempotency", "enqueue_job", "enqueue")
 
-    async def reserve(
-        self, job: Job, *, limits: Sequence[RateLimit], max_depth: int, idempotency: Idempotency | None
-    ) -> Verdict:
+    async def reserve(self, job: Job, *, demand: Demand, max_depth: int, idempotency: Idempotency | None) -> Verdict:
         """Decide as `JobQueue.admit` does, and hold the job's place for HOLD_MS."""
         keys = [
             redis_keys.WAITING + job.model,
             redis_keys.PACE + job.model,
             redis_keys.RESERVED + job.model,
-            *_keys_of(limits, idempotency),
+            *_keys_of(job, demand, idempotency),
         ]
         fingerprint = idempotency.fingerprint if idempotency else ""
-        arguments = [job.id, max_depth, HOLD_MS, fingerprint, KEPT_MS, redis_keys.JOB, *_numbers_of(limits)]
+        arguments = [job.id, max_depth, HOLD_MS, fingerprint, KEPT_MS, redis_keys.JOB, *_numbers_of(job, demand)]
         return to_verdict(await self._reserve(keys, arguments))
 
-    async def abandon(self, job: Job, *, limits: Sequence[RateLimit], idempotency: Idempotency | None) -> None:
+    async def abandon(self, job: Job, *, demand: Demand, idempotency: Idempotency | None) -> None:
         """Give back what was reserved and spent for a job that could not be stored."""
-        keys = [redis_keys.RESERVED + job.model, *_keys_of(limits, idempotency)]
-        await self._abandon(keys, [job.id, *_numbers_of(limits)])
+        keys = [redis_keys.RESERVED + job.model, *_keys_of(job, demand, idempotency)]
+        await self._abandon(keys, [job.id, *_numbers_of(job, demand)])
 
     async def enqueue(
         self,
@@ -63,6 +63,7 @@ class DurableQueue:
         channel: str,
         queue_timeout_ms: int,
         idempotency: Idempotency | None,
+        demand: Demand = NO_LIMITS,
         is_again: bool = False,
     ) -> Place | None:
         """Enqueue a job that is stored.
@@ -71,6 +72,8 @@ class DurableQueue:
             job: What is to be done.
             channel: Where the gateway listens that asks.
             queue_timeout_ms: The job expires when no worker has claimed it by then, from now on.
+            demand: What was met when the job was reserved, by which it is settled; without it, what was reserved stays
+                its price.
             idempotency: What the request is known by; the key stands for the job again if Redis has lost that.
             is_again: Whether Redis may have had the job before and lost it; then its log begins behind every id that
                 the lost one can have had, and with `resumed`.
@@ -89,8 +92,7 @@ class DurableQueue:
             redis_keys.PAYLOAD + job.id,
             redis_keys.DEADLINES,
             redis_keys.RESERVED + job.model,
-            redis_keys.JOBS + job.user_id,
-            *([idempotency.key] if idempotency else ()),
+            *_keys_of(job, demand, idempotency),
         ]
         arguments = [
             job.id,
@@ -111,14 +113,16 @@ class DurableQueue:
             KEPT_MS,
             int(is_again),
             job.api_key_id or "",
+            *_numbers_of(job, demand),
         ]
         reply = await self._enqueue(keys, arguments)
         return Place(reply[0], int(reply[1])) if reply else None
 
 
-def _keys_of(limits: Sequence[RateLimit], idempotency: Idempotency | None) -> list[str]:
-    return [*(limit.key for limit in limits), *([idempotency.key] if idempotency else ())]
+def _keys_of(job: Job, demand: Demand, idempotency: Idempotency | None) -> list[str]:
+    lists = redis_keys.job_lists(job.user_id, job.api_key_id)
+    return [*lists, *demand.keys, *([idempotency.key] if idempotency else ())]
 
 
-def _numbers_of(limits: Sequence[RateLimit]) -> list[int]:
-    return [number for limit in limits for number in limit.arguments]
+def _numbers_of(job: Job, demand: Demand) -> list[Any]:
+    return [len(redis_keys.job_lists(job.user_id, job.api_key_id)), *demand.arguments]

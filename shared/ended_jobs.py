@@ -10,7 +10,7 @@ keys are permanent, and as large as what they index. What such a job has answere
 from redis.asyncio import Redis
 
 from shared import redis_keys, scripts
-from shared.job_queue import LISTED_MS
+from shared.job_queue import END_JOB, LISTED_MS
 from shared.jobs import JobEnd, decode_end
 
 LEASE_MS = 12_000  # longer than PostgreSQL may take to answer or to be given up
@@ -22,7 +22,7 @@ class EndedJobs:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._take = scripts.load(redis, "take_ends")
-        self._publish = scripts.load(redis, "end_job", "publish_end")
+        self._publish = scripts.load(redis, *END_JOB, "publish_end")
 
     async def take(self, limit: int) -> dict[str, JobEnd]:
         """Return ends to store, by job id; for LEASE_MS nobody else is given them."""
@@ -45,7 +45,7 @@ class EndedJobs:
             redis_keys.UNSTORED,
             redis_keys.ENDS,
         ]
-        arguments = [job_id, end.epoch, end.status.value, end.terminal, redis_keys.JOBS, LISTED_MS]
+        arguments = [job_id, end.epoch, end.status.value, end.terminal, LISTED_MS]
         return bool(await self._publish(keys, arguments))
 
     async def give_back(self, job_ids: list[str]) -> None:

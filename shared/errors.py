@@ -49,6 +49,12 @@ class IdempotencyMismatchError(InvalidRequestError):
     code = "idempotency_mismatch"
 
 
+class ExceedsTokenLimitError(InvalidRequestError):
+    """The request needs more tokens than ever pass at once."""
+
+    code = "exceeds_token_limit"
+
+
 class UnsupportedMediaTypeError(InvalidRequestError):
     """The body is not declared as `application/json`."""
 
@@ -160,6 +166,11 @@ class LimitLeft(Protocol):
         ...
 
     @property
+    def unit(self) -> str:
+        """What is counted, `requests` or `tokens`."""
+        ...
+
+    @property
     def per_minute(self) -> int:
         """The limit."""
         ...
@@ -185,6 +196,8 @@ class RateLimitedError(TryLaterError):
         per_minute: The limit.
         remaining: What is left of it: less than the request costs.
         reset_s: Until it is whole again.
+        unit: What is counted, `requests` or `tokens`.
+        limits: All that the request would have spent from; empty: this one alone.
 
     """
 
@@ -192,13 +205,46 @@ class RateLimitedError(TryLaterError):
     type = "rate_limit_error"
 
     def __init__(
-        self, message: str, *, retry_after_s: float, scope: str, per_minute: int, remaining: int, reset_s: float
+        self,
+        message: str,
+        *,
+        retry_after_s: float,
+        scope: str,
+        per_minute: int,
+        remaining: int,
+        reset_s: float,
+        unit: str = "requests",
+        limits: Sequence[LimitLeft] = (),
     ) -> None:
         super().__init__(message, retry_after_s=retry_after_s)
         self.scope = scope
+        self.unit = unit
         self.per_minute = per_minute
         self.remaining = remaining
         self.reset_s = reset_s
+        self.limits = limits or [self]
+
+
+class ConcurrencyLimitedError(TryLaterError):
+    """Somebody has as many jobs or open streams as they may have at once; `retry_after_s` is an estimate.
+
+    Args:
+        message: For people.
+        retry_after_s: Until one of them may have ended.
+        scope: Whose limit it is: `user` or `key`.
+        unit: What is counted: `jobs` or `streams`.
+        most: The limit.
+
+    """
+
+    code = "concurrency_limited"
+    type = "rate_limit_error"
+
+    def __init__(self, message: str, *, retry_after_s: float, scope: str, unit: str, most: int) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.scope = scope
+        self.unit = unit
+        self.most = most
 
 
 class QueueFullError(TryLaterError):

@@ -24,29 +24,36 @@ truth about leases. A job's state is the hash `ds:job:<id>`:
     idempotency_key   the Redis key that stands for the job (shared/idempotency.py); absent: none does
     fingerprint       of the request, with that key
     begins_after      seq that the log begins after, because Redis lost an earlier one; absent: 0
+    lists             keys of the lists of jobs that it is on (shared/scripts/job_lists.lua)
+    budgets           rates of tokens that it is settled with: keys and intervals in µs; absent: none, or it is
+    reserved_tokens   what is reserved of each,
+    prompt_tokens     and how much of that for the prompt
     keyless_retention_ms  what `retention_ms` becomes when that key is freed
 
 It expires with its log: long enough to wait, run and be read while the job lives, `retention_ms` after that.
 """
 
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Literal, NamedTuple, cast
 
 from msgspec import Struct
 from redis.asyncio import Redis
 
 from shared import redis_keys, scripts
+from shared.demand import Demand
 from shared.errors import JobError
 from shared.events import ErrorBody, EventKind, describe, encode_payload
 from shared.idempotency import KEPT_MS, Idempotency
 from shared.jobs import Job, JobEnd, JobStatus, decode_job, encode_end, encode_job
 from shared.pipelined_scripts import PipelinedScripts
 from shared.token_log import Command
-from shared.verdicts import Place, RateLimit, Verdict, to_verdict
+from shared.verdicts import Place, Verdict, to_verdict
 
 LEASE_MS = 1_500
 WORKER_LEASE_MS = 3_000
 LISTED_MS = 60_000  # after its end a job is listed from Redis for so long; its row is there within seconds
+SETTLE = ("bucket", "job_lists", "settle")
+END_JOB = (*SETTLE, "end_job")
 _STATE = ["status", "user", "model", "channel", "is_durable", "started_ms", "ended_ms", "begins_after"]
 _OPEN_REQUEST_ID = "%s"  # the stop script fills it in from the job
 
@@ -64,6 +71,13 @@ class Claim(Struct, frozen=True):
     entries: int  # of the log
     state: dict[bytes, bytes]  # the job's hash as of the claim, for a Redis that has lost it
     ran_ms: int = 0  # from the first claim to this one; 0: this is the first
+
+
+class Consumption(NamedTuple):
+    """The tokens that a job has used."""
+
+    tokens: int | Literal[""]  # as Ollama has counted them; empty: it has not
+    answered: int  # pieces of an answer, which count instead, each for a token, and the prompt as it was estimated
 
 
 class Heartbeat(Struct, frozen=True):
@@ -105,13 +119,15 @@ class JobQueue:
     def __init__(self, redis: Redis, *, lease_ms: int = LEASE_MS) -> None:
         self._redis = redis
         self._lease_ms = lease_ms
-        self._admit = PipelinedScripts(redis).load("gcra", "idempotency", "enqueue_job", "admit")
-        self._claim = scripts.load(redis, "end_job", "claim")
+        self._admit = PipelinedScripts(redis).load(
+            "bucket", "gcra", "demand", "job_lists", "idempotency", "enqueue_job", "admit"
+        )
+        self._claim = scripts.load(redis, *END_JOB, "claim")
         self._heartbeat = scripts.load(redis, "heartbeat")
-        self._finish = scripts.read("pace", "finish")  # sent whole: a pipeline cannot send it again
-        self._leave = scripts.read("pace", "leave")  # as well
+        self._finish = scripts.read(*SETTLE, "pace", "finish")  # sent whole: a pipeline cannot send it again
+        self._leave = scripts.read(*SETTLE, "pace", "leave")  # as well
         self._requeue = scripts.load(redis, "requeue")
-        self._stop = scripts.load(redis, "end_job", "idempotency", "stop")
+        self._stop = scripts.load(redis, *END_JOB, "idempotency", "stop")
         self._due = scripts.load(redis, "due")
         self._release = scripts.load(redis, "release")
         self._attend = scripts.load(redis, "attend")
@@ -121,7 +137,7 @@ class JobQueue:
         job: Job,
         *,
         channel: str,
-        limits: Sequence[RateLimit],
+        demand: Demand,
         max_depth: int,
         queue_timeout_ms: int,
         unattended_ms: int,
@@ -130,12 +146,12 @@ class JobQueue:
         idempotency: Idempotency | None = None,
         waited_ms: int | None = None,
     ) -> Verdict:
-        """Check the rate limits and the queue's bound, and enqueue the job, in one round trip.
+        """Check the limits and the queue's bound, and enqueue the job, in one round trip.
 
         Args:
             job: What is to be done.
             channel: Where the gateway that relays the job listens.
-            limits: All are checked before any is spent.
+            demand: All limits are checked before anything is spent.
             max_depth: Most jobs that may wait for the model.
             queue_timeout_ms: The job expires when no worker has claimed it by then.
             unattended_ms: How long its reader at `channel` is believed in, unless `attend` says so again; 0: the job
@@ -148,6 +164,7 @@ class JobQueue:
 
         """
         id_, model = job.id, job.model
+        lists = redis_keys.job_lists(job.user_id, job.api_key_id)
         keys = [
             redis_keys.WAITING + model,
             redis_keys.FAIR + model,
@@ -158,7 +175,8 @@ class JobQueue:
             redis_keys.ATTENDED,
             redis_keys.READERS + id_,
             redis_keys.RESERVED + model,
-            *(limit.key for limit in limits),
+            *lists,
+            *demand.keys,
             *([idempotency.key] if idempotency else ()),
         ]
         kept_ms = max(retention_ms, KEPT_MS) if idempotency else retention_ms
@@ -183,10 +201,10 @@ class JobQueue:
             redis_keys.JOB,
             redis_keys.READERS,
             job.kind.value,
-            redis_keys.JOBS,
             "" if waited_ms is None else waited_ms,
             job.api_key_id or "",
-            *(number for limit in limits for number in limit.arguments),
+            len(lists),
+            *demand.arguments,
         ]
         return to_verdict(await self._admit(keys, arguments))
 
@@ -229,7 +247,9 @@ class JobQueue:
         was_forgotten, *answers = await self._heartbeat([redis_keys.WORKERS], arguments)
         return Heartbeat(was_forgotten=bool(was_forgotten), answers=[answer.decode() for answer in answers])
 
-    def finish_command(self, claim: Claim, status: JobStatus, *, entries: int, service_ms: int) -> Command:
+    def finish_command(
+        self, claim: Claim, status: JobStatus, *, entries: int, service_ms: int, consumption: Consumption
+    ) -> Command:
         """Return the command that ends a job, for the token log to run after the job's terminal event.
 
         It answers 1, or 0 when the job has another owner or Redis has lost some of it; then nothing is changed.
@@ -239,6 +259,7 @@ class JobQueue:
             status: How it ended.
             entries: How many its whole log has, at least.
             service_ms: How long it held its slot; 0: not a measure for others.
+            consumption: What its owners pay for.
 
         """
         id_, model = claim.job.id, claim.job.model
@@ -252,10 +273,12 @@ class JobQueue:
             redis_keys.DEADLINES,
             redis_keys.READERS + id_,
         ]
-        arguments = (id_, claim.epoch, status.value, service_ms, redis_keys.JOBS, LISTED_MS, entries)
+        arguments = (id_, claim.epoch, status.value, service_ms, LISTED_MS, entries, *consumption)
         return ("EVAL", self._finish, len(keys), *keys, *arguments)
 
-    def leave_command(self, claim: Claim, end: JobEnd, *, entries: int, service_ms: int) -> Command:
+    def leave_command(
+        self, claim: Claim, end: JobEnd, *, entries: int, service_ms: int, consumption: Consumption
+    ) -> Command:
         """Return the command that gives a durable job away which has ended, for the token log to run after its events.
 
         It answers 1, or 0 when the job has another owner or Redis has lost some of it; then nothing is changed.
@@ -265,6 +288,7 @@ class JobQueue:
             end: How it ended.
             entries: How many its log has so far, at least.
             service_ms: How long it held its slot; 0: not a measure for others.
+            consumption: What its owners pay for.
 
         """
         id_, model = claim.job.id, claim.job.model
@@ -277,7 +301,7 @@ class JobQueue:
             redis_keys.ENDS,
             redis_keys.LOG + id_,
         ]
-        arguments = (id_, claim.epoch, service_ms, encode_end(end), redis_keys.ENDS_CHANNEL, entries)
+        arguments = (id_, claim.epoch, service_ms, encode_end(end), redis_keys.ENDS_CHANNEL, entries, *consumption)
         return ("EVAL", self._leave, len(keys), *keys, *arguments)
 
     async def requeue(
@@ -355,7 +379,6 @@ class JobQueue:
             redis_keys.RUNNING,
             redis_keys.control_channel(""),
             redis_keys.ENDS_CHANNEL,
-            redis_keys.JOBS,
             LISTED_MS,
         ]
         reply = await self._stop(keys, arguments)

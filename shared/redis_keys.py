@@ -11,7 +11,8 @@ permanent list at the end, whose size is bounded by what they index. Job ids are
 | ds:fair:<model>         | sorted set | users; score = virtual time at which their last job ends | admit, claim     |
 | ds:pace:<model>         | hash       | `virtual` = V; `service_ms` = smoothed hold of a slot    | claim, finish    |
 | ds:payload:<id>         | string     | the job as the client sent it, msgpack (shared/jobs.py)  | admit            |
-| ds:jobs:<user>          | sorted set | a user's live job ids; score = until when listed, ms     | enqueue, finish  |
+| ds:jobs:<user>          | sorted set | a user's job ids (shared/scripts/job_lists.lua)          | enqueue, settle  |
+| ds:key_jobs:<key id>    | sorted set | an API key's, in the same form                           | enqueue, settle  |
 | ds:job:<id>             | hash       | the job's state (shared/job_queue.py)                    | every script     |
 | ds:log:<id>             | stream     | the token log (shared/token_log.py)                      | token log        |
 | ds:deadlines            | sorted set | job ids not yet claimed; score = end of the wait, ms     | admit, claim     |
@@ -24,7 +25,8 @@ permanent list at the end, whose size is bounded by what they index. Job ids are
 | ds:models               | sorted set | models ever announced; score = last time, ms             | workers          |
 | ds:workers              | sorted set | worker ids; score = end of their lease, ms               | workers          |
 | ds:worker:<id>          | string     | what the worker announces, JSON (shared/registry.py)     | workers          |
-| ds:limit:<scope>:<name> | string     | GCRA's theoretical arrival time, µs                      | admit, limiter   |
+| ds:limit:<scope>:<name> | string     | what is lacking of a rate (shared/scripts/bucket.lua)    | admit, settle    |
+| ds:streams:<scope>:<name> | sorted set | ids of open streams; score = end of the lease, ms      | admit, gateways  |
 | ds:idempotency:<digest> | string     | job id and fingerprint (shared/idempotency.py)           | admit, stop      |
 | ds:revoked:<credential> | string     | that it is let in no more (shared/revocations.py)        | gateways         |
 """
@@ -37,6 +39,7 @@ PACE = "ds:pace:"
 PAYLOAD = "ds:payload:"
 JOB = "ds:job:"
 JOBS = "ds:jobs:"
+KEY_JOBS = "ds:key_jobs:"
 LOG = "ds:log:"
 DEADLINES = "ds:deadlines"
 ATTENDED = "ds:attended"
@@ -48,6 +51,7 @@ MODELS = "ds:models"
 WORKERS = "ds:workers"
 WORKER = "ds:worker:"
 LIMIT = "ds:limit:"
+STREAMS = "ds:streams:"
 IDEMPOTENCY = "ds:idempotency:"
 REVOKED = "ds:revoked:"
 
@@ -61,6 +65,16 @@ REGISTRY_CHANNEL = "ds:registry"  # says that a worker came, went or changed wha
 def limit(scope: str, name: str) -> str:
     """Return the key of one rate limit, for example `limit("user", user_id)`."""
     return f"{LIMIT}{scope}:{name}"
+
+
+def streams(scope: str, name: str) -> str:
+    """Return the key of somebody's open streams, for example `streams("user", user_id)`."""
+    return f"{STREAMS}{scope}:{name}"
+
+
+def job_lists(user_id: str, api_key_id: str | None) -> list[str]:
+    """Return the keys of the lists that a job is on: its user's, and its API key's if it was asked for with one."""
+    return [JOBS + user_id, *([KEY_JOBS + api_key_id] if api_key_id else ())]
 
 
 def idempotency(digest: str) -> str:

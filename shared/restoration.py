@@ -21,7 +21,9 @@ class Restoration:
     """The typed face of the restore script."""
 
     def __init__(self) -> None:
-        self._script = scripts.read("idempotency", "restore")  # sent whole: a pipeline cannot send it again
+        self._script = scripts.read(
+            "job_lists", "idempotency", "restore"
+        )  # sent whole: a pipeline cannot send it again
 
     def command(self, claim: Claim, appended: Sequence[bytes]) -> Command:
         """Return the command that makes Redis have a job as its owner knows it.
@@ -35,6 +37,7 @@ class Restoration:
 
         """
         job, state = claim.job, claim.state
+        lists = redis_keys.job_lists(job.user_id, job.api_key_id)
         keys = [
             redis_keys.JOB + job.id,
             redis_keys.PAYLOAD + job.id,
@@ -44,7 +47,7 @@ class Restoration:
             redis_keys.RUNNING + job.model,
             redis_keys.DEADLINES,
             redis_keys.ATTENDED,
-            redis_keys.JOBS + job.user_id,
+            *lists,
             *([state[b"idempotency_key"].decode()] if b"idempotency_key" in state else ()),
         ]
         grace_ms = int(state[b"grace_ms"])
@@ -61,6 +64,7 @@ class Restoration:
             claim.last_event,
             state.get(b"fingerprint", b""),
             KEPT_MS,
+            len(lists),
             len(state),
             *(part for field in state.items() for part in field),
             *(part for entry in _entries(claim.last_seq, appended) for part in entry),

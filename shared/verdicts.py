@@ -1,22 +1,8 @@
-"""What admission says of a request, and what it asks of a rate limit; JobQueue.admit is who says it."""
+"""What admission says of a request; JobQueue.admit is who says it."""
 
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec import Struct
-
-
-class RateLimit(Protocol):
-    """One rate limit that admission spends from; see shared/scripts/gcra.lua."""
-
-    @property
-    def key(self) -> str:
-        """The Redis key of its state."""
-        ...
-
-    @property
-    def arguments(self) -> tuple[int, int, int]:
-        """Emission interval in µs, burst, cost."""
-        ...
 
 
 class Place(Struct, frozen=True):
@@ -30,7 +16,7 @@ class Admitted(Struct, frozen=True):
     """The job is in the queue."""
 
     place: Place
-    limits: tuple[tuple[int, int], ...]  # per rate limit: what remains, and µs until it is whole again
+    limits: tuple[tuple[int, int], ...]  # per rate: what remains, and µs until it is whole again
 
 
 class LimitReached(Struct, frozen=True):
@@ -39,6 +25,13 @@ class LimitReached(Struct, frozen=True):
     index: int  # of the limit that makes the caller wait longest, from 1, in the order given
     retry_after_us: int
     limits: tuple[tuple[int, int], ...]  # as in Admitted
+
+
+class ConcurrencyReached(Struct, frozen=True):
+    """Refused: somebody has as many jobs or open streams as they may; nothing was spent."""
+
+    index: int  # of the limit, from 1, in the order given: those of jobs, then those of streams
+    service_ms: int  # as in Place
 
 
 class QueueFull(Struct, frozen=True):
@@ -53,7 +46,7 @@ class Attached(Struct, frozen=True):
     """Not needed: the request's idempotency key stands for a job already, which it now reads as well."""
 
     job_id: str
-    limits: tuple[tuple[int, int], ...]  # as in Admitted
+    limits: tuple[tuple[int, int], ...]  # as in Admitted, of the rates of requests alone
 
 
 class KeyMismatched(Struct, frozen=True):
@@ -64,27 +57,30 @@ class BeingStored(Struct, frozen=True):
     """Refused for now: the idempotency key stands for a job that is being stored; nothing was spent."""
 
 
-Verdict = Admitted | Attached | BeingStored | LimitReached | KeyMismatched | QueueFull
+Verdict = Admitted | Attached | BeingStored | ConcurrencyReached | LimitReached | KeyMismatched | QueueFull
 
 
-def to_verdict(reply: list[Any]) -> Verdict:
+def to_verdict(reply: list[Any]) -> Verdict:  # noqa: PLR0911  one per verdict
     """Return what the scripts `admit` and `reserve` say."""
     match reply:
         case [b"limited", index, retry_after_us, limits]:
-            return LimitReached(index=index, retry_after_us=retry_after_us, limits=_pairs(limits))
+            return LimitReached(index=index, retry_after_us=retry_after_us, limits=pairs(limits))
+        case [b"crowded", index, service_ms]:
+            return ConcurrencyReached(index=index, service_ms=int(service_ms))
         case [b"full", depth, service_ms, limits]:
-            return QueueFull(depth=depth, service_ms=int(service_ms), limits=_pairs(limits))
+            return QueueFull(depth=depth, service_ms=int(service_ms), limits=pairs(limits))
         case [b"attached", job_id, limits]:
-            return Attached(job_id=job_id.decode(), limits=_pairs(limits))
+            return Attached(job_id=job_id.decode(), limits=pairs(limits))
         case [b"mismatched"]:
             return KeyMismatched()
         case [b"reserved"]:
             return BeingStored()
         case [_, position, service_ms, limits]:
-            return Admitted(place=Place(position, int(service_ms)), limits=_pairs(limits))
+            return Admitted(place=Place(position, int(service_ms)), limits=pairs(limits))
         case _:
             raise ValueError(reply)
 
 
-def _pairs(numbers: list[int]) -> tuple[tuple[int, int], ...]:
+def pairs(numbers: list[int]) -> tuple[tuple[int, int], ...]:
+    """Return what a script says of rates: per rate what remains, and µs until it is whole."""
     return tuple(zip(numbers[::2], numbers[1::2], strict=True))

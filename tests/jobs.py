@@ -9,18 +9,20 @@ from typing import Any, cast
 from redis.asyncio import Redis
 
 from shared import redis_keys
+from shared.demand import Demand, Limit
 from shared.events import Event, EventKind
 from shared.idempotency import Idempotency
 from shared.ids import new_id
-from shared.job_queue import Claim, JobQueue
+from shared.job_queue import Claim, Consumption, JobQueue
 from shared.jobs import Job, JobKind, JobStatus
 from shared.restoration import Restoration
 from shared.token_log import JobLog, TokenLogWriter, read_after
-from shared.verdicts import Admitted, RateLimit, Verdict
+from shared.verdicts import Admitted, Verdict
 
 MODEL = "demo:latest"
 CHANNEL = "ds:gateway:test"
 RETENTION_MS = 60_000
+NOTHING = Consumption("", answered=0)
 
 _HANG_S = 20.0  # a limit for hanging, not an expectation
 
@@ -54,7 +56,8 @@ async def try_to_admit(
     queue: JobQueue,
     job: Job,
     *,
-    limits: Sequence[RateLimit] = (),
+    limits: Sequence[Limit] = (),
+    demand: Demand | None = None,
     max_depth: int = 10_000,
     queue_timeout_ms: int = 60_000,
     unattended_ms: int = 0,
@@ -67,7 +70,7 @@ async def try_to_admit(
     return await queue.admit(
         job,
         channel=channel,
-        limits=limits,
+        demand=demand or Demand(requests=tuple(limits)),
         max_depth=max_depth,
         queue_timeout_ms=queue_timeout_ms,
         unattended_ms=unattended_ms,
@@ -154,10 +157,16 @@ async def taken_over(redis: Redis, claim: Claim) -> Claim:
 
 
 async def finish(
-    redis: Redis, queue: JobQueue, claim: Claim, status: JobStatus = JobStatus.COMPLETED, *, service_ms: int = 0
+    redis: Redis,
+    queue: JobQueue,
+    claim: Claim,
+    status: JobStatus = JobStatus.COMPLETED,
+    *,
+    service_ms: int = 0,
+    consumption: Consumption = NOTHING,
 ) -> bool:
     """End a claimed job; False when it has another owner."""
-    command = queue.finish_command(claim, status, entries=0, service_ms=service_ms)
+    command = queue.finish_command(claim, status, entries=0, service_ms=service_ms, consumption=consumption)
     return bool(await redis.execute_command(*command))
 
 

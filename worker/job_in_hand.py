@@ -14,7 +14,7 @@ from shared.errors import (
     UpstreamRejectedError,
 )
 from shared.events import ErrorBody, EventKind, Usage, describe, encode_payload
-from shared.job_queue import Claim
+from shared.job_queue import Claim, Consumption
 from shared.jobs import JobEnd, JobStatus
 from shared.token_log import FencedError, JobLog
 from worker.retry import Retry
@@ -115,6 +115,14 @@ class JobInHand:
         terminal = ErrorBody(describe(error, request_id=self.claim.job.request_id))
         self.log.append(EventKind.ERROR.value, encode_payload(terminal))
         return JobStatus.CANCELLED if isinstance(error, JobCancelledError) else JobStatus.FAILED
+
+    def consumption(self, status: JobStatus) -> Consumption:
+        """Return what the job has used when it has ended with this status."""
+        if status is JobStatus.COMPLETED:
+            return Consumption(self.usage.prompt_tokens + self.usage.completion_tokens, answered=0)
+        begins_after = int(self.claim.state.get(b"begins_after", 0))
+        apart = 1 if self.claim.job.is_durable else 2  # `started`, and the end, which a durable job's log does not have
+        return Consumption("", answered=max(0, self.log.last_seq - begins_after - apart))
 
     def to_end(self, status: JobStatus, *, terminal: bytes, worker: str) -> JobEnd:
         """Return how the job ended.

@@ -243,10 +243,15 @@ class JobWorker(Worker):
 
     def _end_command(self, job: JobInHand, outcome: JobStatus) -> Command:
         service_ms = job.age_ms() if outcome is JobStatus.COMPLETED else 0
+        consumption = job.consumption(outcome)
         if isinstance(job.log, HeldJobLog) and job.log.terminal:
             end = job.to_end(outcome, terminal=job.log.terminal, worker=self._worker_name)
-            return self._queue.leave_command(job.claim, end, entries=job.log.entries, service_ms=service_ms)
-        return self._queue.finish_command(job.claim, outcome, entries=job.log.entries, service_ms=service_ms)
+            return self._queue.leave_command(
+                job.claim, end, entries=job.log.entries, service_ms=service_ms, consumption=consumption
+            )
+        return self._queue.finish_command(
+            job.claim, outcome, entries=job.log.entries, service_ms=service_ms, consumption=consumption
+        )
 
     async def finish_failed_job(self, job_id: str, result_data: bytes | None) -> None:  # noqa: ARG002
         """End a job that arq could not start, which only a bug can cause."""

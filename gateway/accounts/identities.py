@@ -5,12 +5,16 @@ everywhere within that time. While PostgreSQL is out of reach, those it vouched 
 """
 
 import asyncio
+import logging
 from collections.abc import Collection, Mapping
+from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from gateway.access import Access
-from gateway.principal import Key, Limits, Principal
+from gateway.admission.limits import Limits, OwnLimits
+from gateway.principal import Key, Principal
 from shared.clock import Clock
 from shared.credential import Credential
 from shared.database import holders
@@ -22,6 +26,8 @@ FRESH_S = 5.0
 GRACE_S = 600.0
 RECHECK_TIMEOUT_S = 1.0  # for somebody known: a database that hangs must not hold every request up with it
 MAX_ENTRIES = 10_000  # of about 500 bytes
+
+_log = logging.getLogger(__name__)
 
 
 class _Known(Struct):
@@ -36,7 +42,7 @@ class _Known(Struct):
 class Identities:
     """Finds principals by credential."""
 
-    def __init__(self, *, database: Database, clock: Clock, limits: Limits) -> None:
+    def __init__(self, *, database: Database, clock: Clock, limits: Limits | None) -> None:
         self._database = database
         self._clock = clock
         self._limits = limits
@@ -129,18 +135,31 @@ class Identities:
 
     def _to_principal(self, credential: Credential, holder: Holder) -> Principal:
         return Principal(
-            user_id=holder.user_id, role=holder.role, limits=self._limits, credential=credential, key=_to_key(holder)
+            user_id=holder.user_id,
+            role=holder.role,
+            limits=Limits() if self._limits is None else _own(holder.user_limits, holder).over(self._limits),
+            credential=credential,
+            key=self._to_key(holder),
+        )
+
+    def _to_key(self, holder: Holder) -> Key | None:
+        if holder.scopes is None:
+            return None
+        return Key(
+            id=holder.id,
+            scopes=frozenset(map(Access, holder.scopes)),
+            models=None if holder.models is None else frozenset(holder.models),
+            limits=Limits() if self._limits is None else _own(holder.key_limits or {}, holder).over(Limits()),
         )
 
 
-def _to_key(holder: Holder) -> Key | None:
-    if holder.scopes is None:
-        return None
-    return Key(
-        id=holder.id,
-        scopes=frozenset(map(Access, holder.scopes)),
-        models=None if holder.models is None else frozenset(holder.models),
-    )
+def _own(limits: dict[str, Any], holder: Holder) -> OwnLimits:
+    """Return what a row says; of one that somebody has written who did not know how, nothing."""
+    try:
+        return msgspec.convert(limits, OwnLimits)
+    except msgspec.ValidationError as error:
+        _log.warning("limits_unreadable", extra={"user_id": holder.user_id, "error": str(error)})
+        return OwnLimits()
 
 
 def _grace_ends_s(known: _Known) -> float:

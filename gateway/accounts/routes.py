@@ -57,7 +57,9 @@ async def show_me(request: AuthenticatedRequest, database: Injected[Database]) -
         user = await users.find(connection, request.user.user_id)
     if user is None:  # deleted within the last seconds
         raise UnauthenticatedError("The token is not valid any more.")
-    return Me(id=user.id, email=user.email, role=user.role, created_at=user.created_at, limits=request.user.limits)
+    return Me(
+        id=user.id, email=user.email, role=user.role, created_at=user.created_at, limits=request.user.effective_limits
+    )
 
 
 account_routes = Router("/v1/auth", route_handlers=[sign_up, log_in, show_me], tags=["accounts"])

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from gateway.accounts.passwords import MAX_LENGTH
-from gateway.principal import Limits
+from gateway.admission.limits import Limits
 from shared.clock import Timestamp
 from shared.database.users import Role
 

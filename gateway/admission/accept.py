@@ -10,10 +10,11 @@ from contextlib import AsyncExitStack
 from redis.exceptions import RedisError
 
 from gateway.admission.admit import Admission, to_admission, when_stored
-from gateway.admission.rate_limit import RETRY_WITHOUT_REDIS_S, Limit
+from gateway.admission.rate_limit import RETRY_WITHOUT_REDIS_S
 from gateway.admission.settings import QueueSettings
 from shared.database import accepted_jobs
 from shared.database.engine import Database
+from shared.demand import Demand
 from shared.durable_queue import DurableQueue
 from shared.errors import StoreUnavailableError, UnauthenticatedError
 from shared.idempotency import Idempotency
@@ -34,7 +35,7 @@ class DurableGate:
         self,
         job: Job,
         *,
-        limits: tuple[Limit, ...],
+        demand: Demand,
         channel: str,
         slots: int,
         queue_timeout_ms: int,
@@ -55,32 +56,30 @@ class DurableGate:
         try:
             verdict = await when_stored(
                 lambda: self._queue.reserve(
-                    job, limits=limits, max_depth=self._settings.queue_max_depth, idempotency=idempotency
+                    job, demand=demand, max_depth=self._settings.queue_max_depth, idempotency=idempotency
                 )
             )
         except RedisError as error:
             raise StoreUnavailableError(
                 "The queue is out of reach just now.", retry_after_s=RETRY_WITHOUT_REDIS_S
             ) from error
-        admission = to_admission(job.id, verdict, limits=limits, slots=slots)
+        admission = to_admission(job.id, verdict, demand=demand, slots=slots)
         if admission.place is None:
             return admission
-        await self._store(job, limits=limits, queue_timeout_ms=queue_timeout_ms, idempotency=idempotency)
+        await self._store(job, demand=demand, queue_timeout_ms=queue_timeout_ms, idempotency=idempotency)
         try:
             place = await self._queue.enqueue(
-                job, channel=channel, queue_timeout_ms=queue_timeout_ms, idempotency=idempotency
+                job, channel=channel, queue_timeout_ms=queue_timeout_ms, idempotency=idempotency, demand=demand
             )
         except RedisError as error:
             _log.warning("accepted_job_not_enqueued", extra={"job_id": job.id, "error": str(error)})
             return admission
         return Admission(job.id, place or admission.place, admission.limits)
 
-    async def _store(
-        self, job: Job, *, limits: tuple[Limit, ...], queue_timeout_ms: int, idempotency: Idempotency | None
-    ) -> None:
+    async def _store(self, job: Job, *, demand: Demand, queue_timeout_ms: int, idempotency: Idempotency | None) -> None:
         """Commit a job, or give up what was reserved for it."""
         async with AsyncExitStack() as unless_stored:
-            unless_stored.push_async_callback(self._abandon, job, limits, idempotency)
+            unless_stored.push_async_callback(self._abandon, job, demand, idempotency)
             async with self._database.transaction() as connection:
                 has_user = await accepted_jobs.accept(
                     connection, job, queue_timeout_ms=queue_timeout_ms, idempotency=idempotency
@@ -89,6 +88,6 @@ class DurableGate:
                 raise UnauthenticatedError("The token is not valid any more.")
             unless_stored.pop_all()
 
-    async def _abandon(self, job: Job, limits: tuple[Limit, ...], idempotency: Idempotency | None) -> None:
+    async def _abandon(self, job: Job, demand: Demand, idempotency: Idempotency | None) -> None:
         with contextlib.suppress(RedisError):  # then the hold ends by itself
-            await self._queue.abandon(job, limits=limits, idempotency=idempotency)
+            await self._queue.abandon(job, demand=demand, idempotency=idempotency)

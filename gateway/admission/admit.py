@@ -1,4 +1,4 @@
-"""The gate of the queue: rate limits and bounds are checked and the job is enqueued in one round trip."""
+"""The gate of the queue: limits and bounds are checked and the job is enqueued in one round trip."""
 
 import asyncio
 import logging
@@ -8,8 +8,10 @@ from collections.abc import Awaitable, Callable
 from msgspec import Struct
 from redis.exceptions import RedisError
 
-from gateway.admission.rate_limit import RETRY_WITHOUT_REDIS_S, Limit, LimitState, refusal, to_states
+from gateway.admission.concurrency import crowded
+from gateway.admission.rate_limit import RETRY_WITHOUT_REDIS_S, LimitState, refusal, to_states
 from gateway.admission.settings import QueueSettings
+from shared.demand import Demand
 from shared.errors import IdempotencyMismatchError, QueueFullError, StoreUnavailableError
 from shared.idempotency import Idempotency
 from shared.job_queue import JobQueue
@@ -18,6 +20,7 @@ from shared.verdicts import (
     Admitted,
     Attached,
     BeingStored,
+    ConcurrencyReached,
     KeyMismatched,
     LimitReached,
     Place,
@@ -61,7 +64,7 @@ class Gate:
         self,
         job: Job,
         *,
-        limits: tuple[Limit, ...],
+        demand: Demand,
         channel: str,
         slots: int,
         queue_timeout_ms: int,
@@ -73,7 +76,7 @@ class Gate:
 
         Args:
             job: What is to be done.
-            limits: What the request spends.
+            demand: The limits that the request has to pass.
             channel: Where this gateway listens.
             slots: Jobs of the model that can run at once, over all workers.
             queue_timeout_ms: See `JobQueue.admit`.
@@ -83,6 +86,7 @@ class Gate:
 
         Raises:
             RateLimitedError: A rate limit is used up.
+            ConcurrencyLimitedError: There are as many jobs or streams as there may be.
             IdempotencyMismatchError: The key stands for the job of another request.
             QueueFullError: As many jobs wait for the model as may.
             StoreUnavailableError: Redis is out of reach, or full, or the job that the key stands for is long in being
@@ -94,7 +98,7 @@ class Gate:
                 lambda: self._queue.admit(
                     job,
                     channel=channel,
-                    limits=limits,
+                    demand=demand,
                     max_depth=self._settings.queue_max_depth,
                     queue_timeout_ms=queue_timeout_ms,
                     unattended_ms=unattended_ms,
@@ -107,12 +111,13 @@ class Gate:
             raise StoreUnavailableError(
                 "The queue is out of reach just now.", retry_after_s=RETRY_WITHOUT_REDIS_S
             ) from error
-        return to_admission(job.id, verdict, limits=limits, slots=slots)
+        return to_admission(job.id, verdict, demand=demand, slots=slots)
 
     async def resubmit(
         self,
         job: Job,
         *,
+        demand: Demand,
         channel: str,
         queue_timeout_ms: int,
         unattended_ms: int,
@@ -122,8 +127,11 @@ class Gate:
     ) -> None:
         """Enqueue an admitted job again, unless Redis has it after all; it spends nothing more, and is never refused.
 
+        Redis has lost with it what was reserved, so it pays for all of its tokens when it ends.
+
         Args:
             job: As it was admitted, and so for the others of the same name.
+            demand: See `admit`.
             channel: See `admit`.
             queue_timeout_ms: See `admit`.
             unattended_ms: See `admit`.
@@ -139,7 +147,7 @@ class Gate:
         verdict = await self._queue.admit(
             job,
             channel=channel,
-            limits=(),
+            demand=demand,
             max_depth=_ANY_DEPTH,
             queue_timeout_ms=queue_timeout_ms,
             unattended_ms=unattended_ms,
@@ -161,24 +169,29 @@ async def when_stored(ask: Callable[[], Awaitable[Verdict]]) -> Verdict:
     return await ask()
 
 
-def to_admission(job_id: str, verdict: Verdict, *, limits: tuple[Limit, ...], slots: int) -> Admission:
+def to_admission(job_id: str, verdict: Verdict, *, demand: Demand, slots: int) -> Admission:
     """Return what a verdict on a request for a new job lets in.
 
     Raises:
         RateLimitedError: A rate limit is used up.
+        ConcurrencyLimitedError: There are as many jobs or streams as there may be.
         IdempotencyMismatchError: The key stands for the job of another request.
         QueueFullError: As many jobs wait for the model as may.
         StoreUnavailableError: The job that the key stands for is being stored just now.
 
     """
+    rates = (*demand.requests, *demand.tokens)
     match verdict:
         case Admitted():
-            return Admission(job_id, verdict.place, to_states(limits, list(verdict.limits)))
+            return Admission(job_id, verdict.place, to_states(rates, verdict.limits))
         case Attached():
-            return Admission(verdict.job_id, None, to_states(limits, list(verdict.limits)))
+            return Admission(verdict.job_id, None, to_states(demand.requests, verdict.limits))
         case LimitReached():
-            states = to_states(limits, list(verdict.limits))
-            raise refusal(states[verdict.index - 1], retry_after_us=verdict.retry_after_us)
+            states = to_states(rates[: len(verdict.limits)], verdict.limits)
+            raise refusal(states, index=verdict.index, retry_after_us=verdict.retry_after_us)
+        case ConcurrencyReached():
+            reached = (*demand.jobs, *demand.streams)[verdict.index - 1]
+            raise crowded(reached, service_ms=verdict.service_ms or UNMEASURED_SERVICE_MS)
         case KeyMismatched():
             raise IdempotencyMismatchError("This key was sent with another request.", param="Idempotency-Key")
         case BeingStored():
@@ -187,7 +200,7 @@ def to_admission(job_id: str, verdict: Verdict, *, limits: tuple[Limit, ...], sl
             raise QueueFullError(
                 f"{verdict.depth} jobs wait for this model already.",
                 retry_after_s=max(1, math.ceil(wait_ms(1, verdict.service_ms, slots) / 1000)),
-                limits=to_states(limits, list(verdict.limits)),
+                limits=to_states(rates, verdict.limits),
             )
 
 

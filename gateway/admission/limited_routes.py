@@ -8,11 +8,14 @@ from typing import Any
 from litestar import Request
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from gateway.admission.open_streams import OpenStreams
 from gateway.admission.policy import LimitPolicy
-from gateway.admission.rate_limit import Limit, RateLimiter
+from gateway.admission.rate_limit import RateLimiter
 from gateway.admission.rate_limit_headers import rate_limit_headers
 from gateway.client_address import ClientAddress
 from gateway.response_headers import add_response_headers
+from shared.demand import Demand
+from shared.ids import new_id
 
 
 class LimitByAddress:
@@ -36,8 +39,25 @@ class LimitByUser:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Spend one request of the user's limit and of the address's, then pass it on."""
         policy: LimitPolicy = scope["litestar_app"].state.limit_policy
-        await _spend(scope, policy.of_user(scope["user"].user_id, _address(scope)))
+        await _meet(scope, Demand(requests=policy.of_user(scope["user"], _address(scope))))
         await self._app(scope, receive, send)
+
+
+class LimitStreams:
+    """Middleware of routes behind `gateway.principal.RequirePrincipal` that answer with a stream."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Spend one request as `LimitByUser` does, and have the answer count as an open stream while it is sent."""
+        state = scope["litestar_app"].state
+        policy: LimitPolicy = state.limit_policy
+        open_streams: OpenStreams = state.open_streams
+        demand = policy.of_stream(scope["user"], _address(scope), stream_id=new_id())
+        await _meet(scope, demand)
+        with open_streams.sending(demand):
+            await self._app(scope, receive, send)
 
 
 async def charge_address(scope: Scope) -> None:
@@ -49,7 +69,7 @@ async def charge_address(scope: Scope) -> None:
 
     """
     policy: LimitPolicy = scope["litestar_app"].state.limit_policy
-    await _spend(scope, policy.of_address(_address(scope)))
+    await _meet(scope, Demand(requests=policy.of_address(_address(scope))))
 
 
 def _address(scope: Scope) -> str:
@@ -57,6 +77,6 @@ def _address(scope: Scope) -> str:
     return client_address.of(Request[Any, Any, Any](scope))
 
 
-async def _spend(scope: Scope, limits: tuple[Limit, ...]) -> None:
+async def _meet(scope: Scope, demand: Demand) -> None:
     limiter: RateLimiter = scope["litestar_app"].state.rate_limiter
-    add_response_headers(scope, rate_limit_headers(await limiter.spend(*limits)))
+    add_response_headers(scope, rate_limit_headers(await limiter.meet(demand)))

@@ -2,12 +2,14 @@
 
 `RateLimit-Policy: "user";q=60;w=60` says that 60 requests pass per 60 s, `RateLimit: "user";r=50;t=10` that 50 would
 pass at once now, and that the limit is whole again in 10 s; one item for each limit that the request spent from.
+Tokens are a limit of their own, `"user-tokens";q=100000;w=60;qu="tokens"`. How many jobs or streams somebody may have
+at once is told when that refuses: `"user-jobs";q=100;qu="concurrent-requests"`.
 """
 
 import math
 from collections.abc import Sequence
 
-from shared.errors import LimitLeft, QueueFullError, RateLimitedError, TryLaterError
+from shared.errors import ConcurrencyLimitedError, LimitLeft, QueueFullError, RateLimitedError, TryLaterError
 
 WINDOW_S = 60
 
@@ -17,17 +19,27 @@ def rate_limit_headers(limits: Sequence[LimitLeft]) -> dict[str, str]:
     if not limits:
         return {}
     return {
-        "RateLimit-Policy": ", ".join(f'"{limit.scope}";q={limit.per_minute};w={WINDOW_S}' for limit in limits),
-        "RateLimit": ", ".join(f'"{limit.scope}";r={limit.remaining};t={math.ceil(limit.reset_s)}' for limit in limits),
+        "RateLimit-Policy": ", ".join(_policy(limit) for limit in limits),
+        "RateLimit": ", ".join(f"{_name(limit)};r={limit.remaining};t={math.ceil(limit.reset_s)}" for limit in limits),
     }
 
 
 def refusal_headers(error: TryLaterError) -> dict[str, str]:
-    """Return the headers of a refusal: of a 429 they name the limit that is used up, of a full queue all of them."""
+    """Return the headers of a refusal: those of all limits that the request would have spent from."""
     match error:
-        case RateLimitedError():
-            return rate_limit_headers([error])
-        case QueueFullError():
+        case RateLimitedError() | QueueFullError():
             return rate_limit_headers(error.limits)
+        case ConcurrencyLimitedError():
+            name = f'"{error.scope}-{error.unit}"'
+            return {"RateLimit-Policy": f'{name};q={error.most};qu="concurrent-requests"', "RateLimit": f"{name};r=0"}
         case _:
             return {}
+
+
+def _name(limit: LimitLeft) -> str:
+    return f'"{limit.scope}"' if limit.unit == "requests" else f'"{limit.scope}-{limit.unit}"'
+
+
+def _policy(limit: LimitLeft) -> str:
+    unit = "" if limit.unit == "requests" else f';qu="{limit.unit}"'
+    return f"{_name(limit)};q={limit.per_minute};w={WINDOW_S}{unit}"

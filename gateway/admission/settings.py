@@ -38,9 +38,11 @@ class QueueSettings(Struct, frozen=True):
 
 
 class RateLimitSettings(Struct, frozen=True):
-    """What a user and an address may spend."""
+    """What a user and an address may take."""
 
-    rate_limit_enabled: Annotated[bool, Meta(description="Whether rates are limited at all.", examples=["true"])] = True
+    rate_limit_enabled: Annotated[bool, Meta(description="Whether anything is limited at all.", examples=["true"])] = (
+        True
+    )
     rate_limit_requests_per_minute: Annotated[
         int, Meta(ge=1, le=60_000_000, description="Requests per minute and user.", examples=["60"])
     ] = 60
@@ -48,6 +50,24 @@ class RateLimitSettings(Struct, frozen=True):
         Annotated[int, Meta(ge=1, le=60_000_000)] | None,
         Meta(description="Requests at once; unset: as many as per minute.", examples=["60"]),
     ] = None
+    rate_limit_tokens_per_minute: Annotated[
+        int, Meta(ge=1, le=60_000_000, description="Tokens per minute and user.", examples=["100000"])
+    ] = 100_000
+    rate_limit_concurrent_jobs: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="Jobs of a user that wait or run.", examples=["100"])
+    ] = 100
+    rate_limit_open_streams: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="Open streams of a user.", examples=["100"])
+    ] = 100
+    tokens_reserve_default: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=60_000_000,
+            description="Tokens taken to be needed by an answer without num_predict, until it has ended.",
+            examples=["1024"],
+        ),
+    ] = 1024
     rate_limit_address_requests_per_minute: Annotated[
         int, Meta(ge=1, le=60_000_000, description="Requests per minute and address.", examples=["600"])
     ] = 600

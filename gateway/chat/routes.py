@@ -11,7 +11,7 @@ from litestar.response import Stream
 
 from gateway import paging
 from gateway.access import Access
-from gateway.admission.limited_routes import LimitByUser
+from gateway.admission.limited_routes import LimitByUser, LimitStreams
 from gateway.admission.rate_limit_headers import rate_limit_headers
 from gateway.chat import disconnect, idempotency
 from gateway.chat.cancel import Canceller
@@ -36,6 +36,7 @@ from shared.credential import Credential
 from shared.errors import (
     AnswerExpiredError,
     DrainingError,
+    ExceedsTokenLimitError,
     IdempotencyMismatchError,
     InvalidEventIdError,
     InvalidRequestError,
@@ -51,7 +52,14 @@ from shared.errors import (
 )
 from shared.events import Chunk
 
-REFUSALS = (ModelNotFoundError, NoWorkerError, QueueFullError, StoreUnavailableError, IdempotencyMismatchError)
+REFUSALS = (
+    ModelNotFoundError,
+    NoWorkerError,
+    QueueFullError,
+    StoreUnavailableError,
+    IdempotencyMismatchError,
+    ExceedsTokenLimitError,
+)
 ANSWER_HEADERS = ("X-Job-Id", *REPLAYED)
 ASKING = (idempotency.PARAMETER, disconnect.PARAMETER)
 PREFERENCE = Parameter(
@@ -265,5 +273,5 @@ chat_routes = Router(
     tags=["chat"],
 )
 stream_routes = Router(
-    "/v1/chat", route_handlers=[resume_stream], middleware=[RequireReader, LimitByUser], tags=["chat"]
+    "/v1/chat", route_handlers=[resume_stream], middleware=[RequireReader, LimitStreams], tags=["chat"]
 )

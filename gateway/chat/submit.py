@@ -12,9 +12,11 @@ from gateway.admission.accept import DurableGate
 from gateway.admission.admit import Admission, Gate
 from gateway.admission.attendance import LEASE_MS, Attendance
 from gateway.admission.limited_routes import charge_address
+from gateway.admission.open_streams import OpenStreams
 from gateway.admission.policy import LimitPolicy
 from gateway.admission.rate_limit import LimitState
 from gateway.admission.settings import QueueSettings
+from gateway.admission.token_estimate import TokenEstimate, estimate_tokens
 from gateway.chat.disconnect import needs_readers
 from gateway.chat.idempotency import HEADER as KEY_HEADER
 from gateway.chat.idempotency import idempotency_of
@@ -32,6 +34,7 @@ from gateway.request_body import JsonBody
 from gateway.request_id import current_request_id
 from gateway.trace_context import traceparent_of
 from shared import ids
+from shared.demand import Demand
 from shared.errors import IdempotencyMismatchError, InvalidRequestError
 from shared.idempotency import Idempotency
 from shared.jobs import Job, JobKind
@@ -61,6 +64,7 @@ class _Order(Struct, frozen=True):
     """What a request asks for."""
 
     job: Job
+    demand: Demand
     idempotency: Idempotency | None
     queue_timeout_ms: int  # how long the job may wait
     needs_readers: bool  # whether it is cancelled when it has none
@@ -77,8 +81,9 @@ class ChatDesk:
         jobs: Tells how jobs stand.
         catalog: Which models there are.
         attendance: Where readers sign off.
+        open_streams: Where streams are kept open.
         resumption: Reads jobs that are there already.
-        limits: Which limits a request spends from.
+        limits: Which limits a request has to pass.
         client_address: Where a request comes from.
         body: Reads the request's body.
         links: Makes a stream's address known.
@@ -96,6 +101,7 @@ class ChatDesk:
         jobs: JobDesk,
         catalog: ModelCatalog,
         attendance: Attendance,
+        open_streams: OpenStreams,
         resumption: Resumption,
         limits: LimitPolicy,
         client_address: ClientAddress,
@@ -110,6 +116,7 @@ class ChatDesk:
         self._jobs = jobs
         self._catalog = catalog
         self._attendance = attendance
+        self._open_streams = open_streams
         self._resumption = resumption
         self._limits = limits
         self._client_address = client_address
@@ -135,6 +142,7 @@ class ChatDesk:
             ModelNotFoundError: Nobody has the model.
             NoWorkerError: Nobody has it just now, and jobs may not wait.
             RateLimitedError: A rate limit is used up.
+            ConcurrencyLimitedError: There are as many jobs or streams as there may be.
             QueueFullError: The model's queue is full.
             StoreUnavailableError: Redis is out of reach.
 
@@ -154,7 +162,8 @@ class ChatDesk:
                 if is_stream:
                     self._announce(reader, admission.place, request.user)
                 try:
-                    yield Submission(job.id, reader, admission.limits, is_replay=False)
+                    with self._open_streams.sending(order.demand):
+                        yield Submission(job.id, reader, admission.limits, is_replay=False)
                 finally:
                     meter.left()
                     if not reader.ended:
@@ -162,8 +171,9 @@ class ChatDesk:
                 return
         place = await self._resumption.find(admission.job_id, user_id=job.user_id)
         stream_url = self._links.to(admission.job_id, credential=request.user.credential)
-        async with self._resumption.read(place, stream_url=stream_url) as reader:
-            yield Submission(admission.job_id, reader, admission.limits, is_replay=True)
+        with self._open_streams.sending(order.demand):
+            async with self._resumption.read(place, stream_url=stream_url) as reader:
+                yield Submission(admission.job_id, reader, admission.limits, is_replay=True)
 
     async def accept(self, request: AuthenticatedRequest) -> Acceptance:
         """Accept a chat as a job that runs to its end whoever reads it, and outlives Redis.
@@ -183,7 +193,7 @@ class ChatDesk:
         try:
             admission = await self._durable_gate.accept(
                 job,
-                limits=self._limits.of_user(job.user_id, self._client_address.of(request)),
+                demand=order.demand,
                 channel=self._relay.channel,
                 slots=self._catalog.registry.slots(job.model),
                 queue_timeout_ms=order.queue_timeout_ms,
@@ -205,7 +215,7 @@ class ChatDesk:
         try:
             return await self._gate.admit(
                 job,
-                limits=self._limits.of_user(job.user_id, self._client_address.of(request)),
+                demand=order.demand,
                 channel=self._relay.channel,
                 slots=self._catalog.registry.slots(job.model),
                 queue_timeout_ms=order.queue_timeout_ms,
@@ -221,6 +231,7 @@ class ChatDesk:
         return partial(
             self._gate.resubmit,
             order.job,
+            demand=order.demand,
             channel=self._relay.channel,
             queue_timeout_ms=order.queue_timeout_ms,
             unattended_ms=LEASE_MS if order.needs_readers else 0,
@@ -256,11 +267,26 @@ class ChatDesk:
         )
         return _Order(
             job=job,
+            demand=self._limits.of_job(
+                request.user,
+                self._client_address.of(request),
+                estimate=_estimate(chat, job.request),
+                stream_id=job.id if is_stream else None,
+            ),
             idempotency=idempotency,
             queue_timeout_ms=_bounded("queue_timeout_ms", chat.queue_timeout_ms, settings.queue_timeout_ms),
             needs_readers=needs_readers(request.scope),
             grace_ms=settings.disconnect_grace_secs * 1000 if is_stream or idempotency else 0,
         )
+
+
+def _estimate(chat: ChatRequest, request: bytes) -> TokenEstimate:
+    images = [image for message in chat.messages if message.images for image in message.images]
+    return estimate_tokens(
+        text_bytes=len(request) - sum(map(len, images)),
+        images=len(images),
+        num_predict=chat.options.num_predict if chat.options else None,
+    )
 
 
 def _to_ollama(request: ChatRequest, model: str) -> bytes:

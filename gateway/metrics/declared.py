@@ -80,9 +80,9 @@ class Metrics:
         )
         self.rate_limit_refusals = self._counter(
             "rate_limit_refusals_total",
-            ("scope",),
+            ("scope", "unit"),
             unit="requests",
-            meaning="Requests refused by a rate limit, by whose limit it is.",
+            meaning="Requests refused by a limit, by whose it is, and of what: requests, tokens, jobs or streams.",
             action="user: raise RATE_LIMIT_* if wanted. address: an attack, or TRUSTED_PROXY_IPS lacks a proxy.",
         )
 

@@ -3,7 +3,7 @@
 from litestar.types import Scope
 
 from gateway.metrics.declared import Metrics
-from shared.errors import RateLimitedError, TryLaterError
+from shared.errors import ConcurrencyLimitedError, RateLimitedError, TryLaterError
 
 
 async def count_refusal(error: Exception, scope: Scope) -> None:
@@ -11,5 +11,5 @@ async def count_refusal(error: Exception, scope: Scope) -> None:
     metrics: Metrics = scope["litestar_app"].state.metrics
     if isinstance(error, TryLaterError):
         metrics.refusals.labels(error.code).inc()
-    if isinstance(error, RateLimitedError):
-        metrics.rate_limit_refusals.labels(error.scope).inc()
+    if isinstance(error, RateLimitedError | ConcurrencyLimitedError):
+        metrics.rate_limit_refusals.labels(error.scope, error.unit).inc()

@@ -1,12 +1,13 @@
 -- Puts a claimed job back of which Redis has lost all or a part: state, lease and log become what its owner knows.
--- Runs after idempotency.lua.
--- KEYS 1 job, 2 payload, 3 log, 4 waiting, 5 delayed, 6 running, 7 deadlines, 8 attended, 9 its user's list of jobs,
---      10 the key that stands for the job, if there is one
+-- Runs after job_lists.lua and idempotency.lua.
+-- KEYS 1 job, 2 payload, 3 log, 4 waiting, 5 delayed, 6 running, 7 deadlines, 8 attended,
+--      9… its owners' lists of jobs, and at last the key that stands for the job, if there is one
 -- ARGV 1 id, 2 epoch, 3 lease ms, 4 ms until it must have ended, 5 time to live ms,
 --      6 ms for which it goes on unless a gateway says that it has readers (0: it needs none), 7 payload, 8 owner,
 --      9 last seq before this owner, 10 last event before this owner (whole if terminal, else its kind),
 --      11 fingerprint of the request (empty: it has no key), 12 ms for which its key is kept,
---      13 how many fields of the job follow, as name and value, then per entry of this owner: last seq, events
+--      13 number of owners' lists, 14 how many fields of the job follow, as name and value, then per entry of this owner:
+--      last seq, events
 -- Returns how many entries the log has, or 0 when the job has another owner, or has ended: then nothing is changed
 local id, epoch, last_seq = ARGV[1], ARGV[2], tonumber(ARGV[9])
 local state = redis.call('HMGET', KEYS[1], 'epoch', 'status')
@@ -16,8 +17,11 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function after(ms) return string.format('%.0f', now + tonumber(ms)) end
 
-local first_entry = 14 + 2 * tonumber(ARGV[13])
-redis.call('HSET', KEYS[1], unpack(ARGV, 14, first_entry - 1))
+local first_entry, lists = 15 + 2 * tonumber(ARGV[14]), {unpack(KEYS, 9, 8 + ARGV[13])}
+redis.call('HSET', KEYS[1], unpack(ARGV, 15, first_entry - 1))
+if not state[1] and redis.call('HEXISTS', KEYS[1], 'budgets') == 1 then
+  redis.call('HSET', KEYS[1], 'reserved_tokens', '0')  -- that was lost with the job
+end
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
 redis.call('SET', KEYS[2], ARGV[7], 'PX', ARGV[5])
 redis.call('ZREM', KEYS[4], id)  -- a gateway may have submitted it again
@@ -25,9 +29,8 @@ redis.call('ZREM', KEYS[5], id)
 redis.call('ZADD', KEYS[6], after(ARGV[3]), id)
 redis.call('ZADD', KEYS[7], after(ARGV[4]), id)
 if ARGV[6] ~= '0' then redis.call('ZADD', KEYS[8], 'NX', after(ARGV[6]), id) end
-redis.call('ZADD', KEYS[9], after(ARGV[5]), id)
-redis.call('PEXPIRE', KEYS[9], ARGV[5])
-idempotency_hold_if_free(KEYS[10], id, ARGV[11], ARGV[12])
+list_live(lists, id, now, ARGV[5])
+idempotency_hold_if_free(KEYS[9 + #lists], id, ARGV[11], ARGV[12])
 
 -- What is missing in the middle cannot be filled in, since ids only rise: the log is made anew. Of earlier owners, what
 -- this one took over stays; an owner that was lost may have put back more than that.

@@ -3,8 +3,8 @@
 -- KEYS 1 job, 2 log, 3 payload, 4 deadlines, 5 attended, 6 readers, 7 unstored, 8 ends
 -- ARGV 1 id, 2 user id (empty: whoever's), 3 code, 4 status it ends with, 5 terminal event (kind + payload, with the
 --      request id left open as %s), 6 '1': only if nobody reads it, 7 waiting prefix, 8 delayed prefix,
---      9 running prefix, 10 control channel prefix, 11 channel that wakes gateways, 12 prefix of users' lists,
---      13 ms for which it is listed there
+--      9 running prefix, 10 control channel prefix, 11 channel that wakes gateways,
+--      12 ms for which it stays on its owners' lists
 -- Returns nothing when there is no such job, or it is another user's; otherwise its model, and 'stopping', or the
 --      status it has ended with, now or before, or that of a job that is read after all
 local RETRY_MS = 2000  -- a worker that dies before it obeys must not leave the job for ever
@@ -20,7 +20,8 @@ if status ~= 'queued' and status ~= 'running' then
 end
 
 local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now_us = time[1] * 1000000 + time[2]
+local now = math.floor(now_us / 1000)
 if ARGV[6] == '1' then
   local attended_until = redis.call('ZSCORE', KEYS[5], id)
   if not attended_until or tonumber(attended_until) > now then return {model, status} end
@@ -45,6 +46,7 @@ local ended_as, event, epoch, is_durable = ARGV[4], string.gsub(ARGV[5], '%%s', 
 -- A job that waits for another attempt until its time is up ends with what the last one failed of.
 if ARGV[3] == 'expired' and state[10] then ended_as, event = 'failed', state[10] end
 if is_durable then
+  settle_unclaimed({id = id, hash = KEYS[1], now_us = now_us}, last_event(KEYS[2], KEYS[1]))
   epoch = next_epoch(epoch, now)  -- whoever thinks to own it still does not
   redis.call('HSET', KEYS[1], 'epoch', epoch)
   for _, list in ipairs({waiting, delayed, running}) do
@@ -53,8 +55,8 @@ if is_durable then
 else
   ended_as, epoch, event = end_job({
     id = id, epoch = epoch, channel = state[5], hash = KEYS[1], log = KEYS[2], payload = KEYS[3], readers = KEYS[6],
-    listed = ARGV[12] .. state[2], listed_ms = ARGV[13], lists = {KEYS[5], waiting, delayed, running},
-    status = ended_as, event = event, retention_ms = state[8], now = now,
+    listed_ms = ARGV[12], lists = {KEYS[5], waiting, delayed, running}, status = ended_as, event = event,
+    retention_ms = state[8], now_us = now_us,
   })
 end
 local admitted_ms = tonumber(state[13])

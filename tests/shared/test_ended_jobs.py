@@ -11,7 +11,7 @@ from shared.errors import JobCancelledError
 from shared.events import ErrorBody, EventKind
 from shared.job_queue import Claim, JobQueue, Stopped
 from shared.jobs import Job, JobEnd, JobKind, JobStatus
-from tests.jobs import CHANNEL, MODEL, RETENTION_MS, admit, append, claim_next, log_of, make_job, state_of
+from tests.jobs import CHANNEL, MODEL, NOTHING, RETENTION_MS, admit, append, claim_next, log_of, make_job, state_of
 
 STARTED = (EventKind.STARTED, b"{}")
 CHUNK = (EventKind.CHUNK, b"{}")
@@ -52,7 +52,11 @@ def end_of(claim: Claim) -> JobEnd:
 
 
 async def leave(redis: Redis, queue: JobQueue, claim: Claim) -> bool:
-    return bool(await redis.execute_command(*queue.leave_command(claim, end_of(claim), entries=0, service_ms=100)))
+    return bool(
+        await redis.execute_command(
+            *queue.leave_command(claim, end_of(claim), entries=0, service_ms=100, consumption=NOTHING)
+        )
+    )
 
 
 class TestADurableJobThatItsWorkerHasEnded:

@@ -3,6 +3,7 @@ import pytest
 from redis.asyncio import Redis
 
 from shared import ids
+from shared.demand import NO_LIMITS
 from shared.errors import JobCancelledError
 from shared.job_queue import WORKER_LEASE_MS, JobQueue
 from shared.jobs import Job, JobKind, JobStatus
@@ -30,7 +31,7 @@ async def enqueue(queue: JobQueue, admitted: Job) -> None:
     await queue.admit(
         admitted,
         channel="nobody",
-        limits=(),
+        demand=NO_LIMITS,
         max_depth=100,
         queue_timeout_ms=60_000,
         unattended_ms=0,

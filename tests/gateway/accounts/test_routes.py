@@ -48,7 +48,13 @@ async def test_whoever_signs_up_can_log_in_and_is_known(client: httpx.AsyncClien
         "email": "ada@example.org",
         "role": "user",
         "created_at": created_at,
-        "limits": {"requests_per_minute": None},
+        "limits": {
+            "requests_per_minute": None,
+            "tokens_per_minute": None,
+            "concurrent_jobs": None,
+            "open_streams": None,
+            "priority": "interactive",
+        },
     }
 
 

@@ -9,11 +9,11 @@ from redis.asyncio import Redis
 
 from gateway.admission.accept import DurableGate
 from gateway.admission.admit import Admission, Gate
-from gateway.admission.rate_limit import Limit
 from gateway.admission.settings import QueueSettings
 from shared.database import accepted_jobs, engine
 from shared.database.engine import Database
 from shared.database.users import User
+from shared.demand import NO_LIMITS, Demand, Limit
 from shared.durable_queue import DurableQueue
 from shared.errors import DeeperSensorError, StoreUnavailableError, UnauthenticatedError
 from shared.idempotency import Idempotency
@@ -26,6 +26,7 @@ from tests.jobs import CHANNEL, MODEL, RETENTION_MS, claim_next, make_job
 from tests.waiting import wait_until
 
 LIMIT = Limit(scope="user", name="ada", per_minute=60, burst=2)
+DEMAND = Demand(requests=(LIMIT,))
 KEY = Idempotency.of("key", surface="/v1", user_id="ada", request=b"1")
 
 
@@ -43,7 +44,7 @@ def gate(redis: Redis, database: Database) -> DurableGate:
 
 
 async def accept(gate: DurableGate, job: Job) -> Admission:
-    return await gate.accept(job, limits=(LIMIT,), channel=CHANNEL, slots=1, queue_timeout_ms=60_000, idempotency=KEY)
+    return await gate.accept(job, demand=DEMAND, channel=CHANNEL, slots=1, queue_timeout_ms=60_000, idempotency=KEY)
 
 
 @asynccontextmanager
@@ -110,7 +111,7 @@ async def test_nothing_is_stored_when_it_is_refused(
     job = make_job(user=ada.id, is_durable=True)
     for _ in range(2):
         await gate_.accept(
-            make_job(user=ada.id), limits=(LIMIT,), channel=CHANNEL, slots=1, queue_timeout_ms=1, idempotency=None
+            make_job(user=ada.id), demand=DEMAND, channel=CHANNEL, slots=1, queue_timeout_ms=1, idempotency=None
         )
     with pytest.raises(DeeperSensorError, match="Too many requests"):
         await accept(gate_, job)
@@ -129,7 +130,7 @@ async def test_who_sends_its_key_again_waits_until_it_is_stored(
         third = requests.create_task(
             attached.admit(
                 plain,
-                limits=(),
+                demand=NO_LIMITS,
                 channel=CHANNEL,
                 slots=1,
                 queue_timeout_ms=1,
@@ -150,7 +151,7 @@ async def test_nobody_waits_for_ever_until_it_is_stored(
 ) -> None:
     del queue
     durable = DurableQueue(redis, stream_retention_ms=RETENTION_MS, answer_retention_ms=RETENTION_MS)
-    await durable.reserve(make_job(), limits=(), max_depth=9, idempotency=KEY)
+    await durable.reserve(make_job(), demand=NO_LIMITS, max_depth=9, idempotency=KEY)
     with pytest.raises(StoreUnavailableError, match="is being stored"):
         await accept(gate(redis, database), make_job(user=ada.id, is_durable=True))
 

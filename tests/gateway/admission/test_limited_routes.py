@@ -61,7 +61,7 @@ async def test_refusals_are_counted(client: httpx.AsyncClient) -> None:
 
     series = (
         'deepersensor_refusals_total{code="rate_limited"}',
-        'deepersensor_rate_limit_refusals_total{scope="address"}',
+        'deepersensor_rate_limit_refusals_total{scope="address",unit="requests"}',
     )
     before = [await count(name) for name in series]
 

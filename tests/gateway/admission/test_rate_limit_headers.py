@@ -17,17 +17,20 @@ def test_where_nothing_is_limited_nothing_is_told() -> None:
     assert rate_limit_headers(()) == {}
 
 
-def test_a_refusal_names_the_limit_that_is_used_up() -> None:
+def test_a_refusal_tells_of_every_limit() -> None:
     used_up = LimitState(limit=USER.limit, remaining=0, reset_s=59.5)
 
-    error = refusal(used_up, retry_after_us=500_000)
+    error = refusal([ADDRESS, used_up], index=2, retry_after_us=500_000)
 
-    assert refusal_headers(error) == {"RateLimit-Policy": '"user";q=60;w=60', "RateLimit": '"user";r=0;t=60'}
+    assert refusal_headers(error) == {
+        "RateLimit-Policy": '"address";q=600;w=60, "user";q=60;w=60',
+        "RateLimit": '"address";r=599;t=1, "user";r=0;t=60',
+    }
     assert error.retry_after_s == 0.5
 
 
 def test_the_answer_429_carries_them_beside_retry_after() -> None:
-    response = answer(refusal(USER, retry_after_us=1_200_000))
+    response = answer(refusal([USER], index=1, retry_after_us=1_200_000))
 
     assert response.status_code == 429
     assert response.headers == {

@@ -21,7 +21,7 @@ from shared.job_queue import Claim, JobQueue
 from shared.jobs import Job, JobEnd, JobStatus
 from shared.transcripts import Transcript, decode_transcript
 from tests.databases import Databases
-from tests.jobs import CHANNEL, MODEL, RETENTION_MS, admit, append, claim_next, log_of, make_job
+from tests.jobs import CHANNEL, MODEL, NOTHING, RETENTION_MS, admit, append, claim_next, log_of, make_job
 
 KEY_ID = "0199aaaa-bbbb-7ccc-8ddd-eeeeffff0000"
 USAGE = Usage(prompt_tokens=3, completion_tokens=5)
@@ -71,7 +71,7 @@ async def answered(redis: Redis, queue: JobQueue) -> Claim:
         terminal="d" + encode_payload(LAST).decode(),
         worker="gpu-1",
     )
-    assert await redis.execute_command(*queue.leave_command(claim, end, entries=0, service_ms=0))
+    assert await redis.execute_command(*queue.leave_command(claim, end, entries=0, service_ms=0, consumption=NOTHING))
     return claim
 
 

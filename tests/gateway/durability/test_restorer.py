@@ -9,6 +9,7 @@ from gateway.durability.restorer import Restorer
 from shared.database import accepted_jobs
 from shared.database.engine import Database
 from shared.database.users import User
+from shared.demand import NO_LIMITS
 from shared.durable_queue import DurableQueue
 from shared.idempotency import Idempotency
 from shared.job_queue import JobQueue
@@ -65,7 +66,7 @@ async def test_its_key_stands_for_it_again(
     job = await accept(database, ada, idempotency=KEY)
     await restored(restorer)
 
-    again = await durable.reserve(make_job(is_durable=True), limits=(), max_depth=10, idempotency=KEY)
+    again = await durable.reserve(make_job(is_durable=True), demand=NO_LIMITS, max_depth=10, idempotency=KEY)
 
     assert again == Attached(job_id=job.id, limits=())
 

@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 from redis.asyncio import Redis
 
-from gateway.admission.rate_limit import Limit
 from shared import redis_keys
+from shared.demand import Limit
 from shared.job_queue import JobQueue
 from shared.jobs import Job, JobStatus, decode_job
 from shared.verdicts import Admitted, LimitReached, Place, QueueFull

@@ -3,8 +3,8 @@
 import pytest
 from redis.asyncio import Redis
 
-from gateway.admission.rate_limit import Limit
 from shared import redis_keys
+from shared.demand import Limit
 from shared.errors import JobCancelledError
 from shared.events import EventKind
 from shared.idempotency import KEPT_MS, Idempotency

@@ -3,8 +3,8 @@
 import pytest
 from redis.asyncio import Redis
 
-from gateway.admission.rate_limit import Limit
 from shared import redis_keys
+from shared.demand import Demand, Limit
 from shared.durable_queue import HOLD_MS, DurableQueue
 from shared.idempotency import Idempotency
 from shared.job_queue import JobQueue
@@ -33,11 +33,17 @@ async def reserve(
     max_depth: int = 10,
     idempotency: Idempotency | None = None,
 ) -> Verdict:
-    return await durable.reserve(job, limits=limits, max_depth=max_depth, idempotency=idempotency)
+    return await durable.reserve(job, demand=Demand(requests=limits), max_depth=max_depth, idempotency=idempotency)
 
 
 async def enqueue(durable: DurableQueue, job: Job, *, idempotency: Idempotency | None = None) -> Place | None:
     return await durable.enqueue(job, channel=CHANNEL, queue_timeout_ms=5_000, idempotency=idempotency)
+
+
+async def whole_at_us(redis: Redis, limit: Limit) -> int:
+    state = await redis.get(limit.key)
+    assert state is not None
+    return int(state.split()[0])
 
 
 async def dump(redis: Redis) -> dict[bytes, bytes | None]:
@@ -83,13 +89,13 @@ class TestAReservation:
     async def test_that_is_abandoned_was_never_there(self, durable: DurableQueue, redis: Redis) -> None:
         job = make_job()
         await reserve(durable, make_job(), limits=(WIDE,))
-        before = await redis.get(WIDE.key)
+        before = await whole_at_us(redis, WIDE)
         await reserve(durable, job, limits=(WIDE, TIGHT), idempotency=KEY)
 
         for _ in range(2):
-            await durable.abandon(job, limits=(WIDE, TIGHT), idempotency=KEY)
+            await durable.abandon(job, demand=Demand(requests=(WIDE, TIGHT)), idempotency=KEY)
 
-        assert await redis.get(WIDE.key) == before
+        assert await whole_at_us(redis, WIDE) == before
         assert await redis.exists(TIGHT.key, KEY.key) == 0
         assert await redis.zcard(redis_keys.RESERVED + MODEL) == 1
 

@@ -5,6 +5,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from shared import redis_keys
+from shared.demand import NO_LIMITS
 from shared.durable_queue import DurableQueue
 from shared.errors import JobCancelledError
 from shared.events import EventKind
@@ -185,7 +186,7 @@ async def test_the_key_of_a_durable_one_stands_for_it_again(queue: JobQueue, red
     await redis.flushall()
     await restore(redis, claim)
 
-    again = await durable.reserve(make_job(is_durable=True), limits=(), max_depth=10, idempotency=KEY)
+    again = await durable.reserve(make_job(is_durable=True), demand=NO_LIMITS, max_depth=10, idempotency=KEY)
     assert again == Attached(job_id=job.id, limits=())
 
 
