@@ -1,17 +1,18 @@
-"""Reads a JSON body straight into its type: no dictionary in between, nothing buffered that will be refused.
+"""Reads a JSON body as its type: nothing is buffered that will be refused.
 
 On `/v1` what is not JSON in UTF-8 is 400, what is JSON but not what was asked for is 422 and names the field.
 """
 
 import asyncio
 import re
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, TypeVar
 
+import msgspec
 from litestar import Request
-from msgspec import DecodeError, Raw, ValidationError
-from msgspec.json import Decoder
+from msgspec import ValidationError
 
 from gateway.server_settings import ServerSettings
+from gateway.strict_json import MAX_FAULT_CHARS, read_json
 from shared.errors import (
     BodyTooLargeError,
     InvalidRequestError,
@@ -23,18 +24,10 @@ from shared.errors import (
 Body = TypeVar("Body")
 AnyRequest = Request[Any, Any, Any]
 
-MAX_FAULT_CHARS = 300  # a field name of a megabyte must not come back in the answer
-
 _CONTENT_TYPE = re.compile(r'application/json\s*(;\s*charset\s*=\s*"?utf-8"?\s*)?', re.IGNORECASE)
-_NUL_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
-_LONE_SURROGATE = re.compile(
-    rb"(?<!\\)(?:\\\\)*\\u(?:d[89ab][0-9a-f]{2}(?!\\ud[c-f])|(?<!\\ud[89ab][0-9a-f]{2}\\u)d[c-f])", re.IGNORECASE
-)
 _FAULT = re.compile(r"(?P<what>.*?)(?: - at `(?:key in )?\$\.?(?P<where>.*)`)?", re.DOTALL)
 _PATTERN = re.compile(r"matching regex .*", re.DOTALL)
 _FIELD = re.compile(r"Object (?:contains unknown|missing required) field `(?P<name>.*)`", re.DOTALL)
-
-_syntax = Decoder(Raw)
 
 
 class JsonBody(Generic[Body]):
@@ -47,7 +40,7 @@ class JsonBody(Generic[Body]):
     """
 
     def __init__(self, kind: type[Body], *, may_carry_images: bool = False) -> None:
-        self._decoder = Decoder(kind)
+        self._kind = kind
         self._may_carry_images = may_carry_images
 
     async def read(self, request: AnyRequest) -> Body:
@@ -58,7 +51,7 @@ class JsonBody(Generic[Body]):
             BodyTooLargeError: It is, or says that it is, larger than allowed; no more than that is read.
             RequestTimeoutError: It did not arrive in time.
             MalformedBodyError: It is not JSON in UTF-8, or the client left before its end.
-            InvalidRequestError: It is JSON, but not a valid `Body`.
+            InvalidRequestError: It is JSON, but no I-JSON, or not a valid `Body`.
 
         """
         _check_media_type(request)
@@ -71,24 +64,20 @@ class JsonBody(Generic[Body]):
                 body = await _receive(request, max_bytes)
         except TimeoutError:
             raise RequestTimeoutError(f"The body did not arrive within {server.server_read_timeout_secs} s.") from None
-        return decode(self._decoder, body)
+        return to_kind(read_json(body), self._kind)
 
 
-def decode(decoder: Decoder[Body], body: bytes) -> Body:
-    """Return `body` as the decoder's type.
+def to_kind(value: Any, kind: type[Body]) -> Body:  # noqa: ANN401  any JSON
+    """Return a body's plain values as the type that was asked for.
 
     Raises:
-        MalformedBodyError: It is not JSON in UTF-8, or nests absurdly.
-        InvalidRequestError: It is JSON, but its values are not what the type asks for.
+        InvalidRequestError: They are not what the type asks for.
 
     """
     try:
-        value = decoder.decode(body)
-    except (DecodeError, UnicodeDecodeError, RecursionError) as error:
-        _refuse(body, error)
-    if b"\\u0000" in body and _NUL_ESCAPE.search(body):
-        raise InvalidRequestError("Text must not contain the NUL character.")
-    return value
+        return msgspec.convert(value, kind)
+    except ValidationError as error:
+        raise _invalid(str(error)) from None
 
 
 async def _receive(request: AnyRequest, max_bytes: int) -> bytes:
@@ -116,24 +105,6 @@ def _check_media_type(request: AnyRequest) -> None:
         raise UnsupportedMediaTypeError("The body must be sent as Content-Type: application/json.")
     if request.headers.get("content-encoding", "identity") != "identity":
         raise UnsupportedMediaTypeError("The body must not be compressed.")
-
-
-def _refuse(body: bytes, error: Exception) -> NoReturn:
-    """Tell JSON with wrong values from what is no JSON: the decoder stops at the first fault of either kind."""
-    try:
-        _syntax.decode(body)
-        body.decode()
-    except RecursionError:
-        raise MalformedBodyError("The body nests too deeply.") from None
-    except UnicodeDecodeError as fault:
-        raise MalformedBodyError(f"The body is not UTF-8: {fault.reason} at byte {fault.start}.") from None
-    except DecodeError as fault:
-        if _LONE_SURROGATE.search(body):
-            raise InvalidRequestError("Text must not contain half of a surrogate pair.") from None
-        raise MalformedBodyError(f"The body is not JSON: {str(fault)[:MAX_FAULT_CHARS]}.") from None
-    if isinstance(error, ValidationError):
-        raise _invalid(str(error)) from None
-    raise error
 
 
 def _invalid(fault: str) -> InvalidRequestError:

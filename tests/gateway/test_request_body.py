@@ -4,9 +4,9 @@ import httpx
 import msgspec
 import pytest
 from msgspec import Struct
-from msgspec.json import Decoder
 
-from gateway.request_body import MAX_FAULT_CHARS, decode
+from gateway.request_body import to_kind
+from gateway.strict_json import MAX_FAULT_CHARS, read_json
 from shared.errors import InvalidRequestError, MalformedBodyError
 from tests.processes import ServerProcess
 from tests.raw_http import post_by_hand
@@ -21,6 +21,10 @@ class Body(Struct, forbid_unknown_fields=True):
     number: int = 0
     items: list[Item] = []
     anything: Any = None
+
+
+def read(body: bytes) -> Body:
+    return to_kind(read_json(body), Body)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +48,7 @@ class Body(Struct, forbid_unknown_fields=True):
 )
 def test_what_is_not_json_is_malformed(body: bytes) -> None:
     with pytest.raises(MalformedBodyError):
-        decode(Decoder(Body), body)
+        read(body)
 
 
 @pytest.mark.parametrize(
@@ -55,8 +59,8 @@ def test_what_is_not_json_is_malformed(body: bytes) -> None:
         pytest.param(b"{}", "text", id="a missing field"),
         pytest.param(b'{"text":1}', "text", id="a wrong type"),
         pytest.param(b'{"text":"a","number":1.5}', "number", id="a fraction"),
-        pytest.param(b'{"text":"a","number":1e400}', "number", id="a huge number"),
-        pytest.param(b'{"text":"a","number":' + b"9" * 5000 + b"}", "number", id="a long number"),
+        pytest.param(b'{"text":"a","number":1e400}', None, id="a huge number"),
+        pytest.param(b'{"text":"a","number":' + b"9" * 5000 + b"}", None, id="a long number"),
         pytest.param(b'{"text":"a","more":1}', "more", id="an unknown field"),
         pytest.param(b'{"text":"a","items":[{"name":"b"},{}]}', "items[1].name", id="a missing field further down"),
         pytest.param(b'{"text":"a","items":[{"name":"b","x":1}]}', "items[0].x", id="an unknown field further down"),
@@ -69,7 +73,7 @@ def test_what_is_not_json_is_malformed(body: bytes) -> None:
 )
 def test_wrong_values_name_their_field(body: bytes, param: str | None) -> None:
     with pytest.raises(InvalidRequestError) as caught:
-        decode(Decoder(Body), body)
+        read(body)
     assert type(caught.value) is InvalidRequestError
     assert caught.value.param == param
 
@@ -85,12 +89,12 @@ def test_wrong_values_name_their_field(body: bytes, param: str | None) -> None:
     ],
 )
 def test_harmless_text_is_taken_as_it_is(body: bytes, text: str) -> None:
-    assert decode(Decoder(Body), body).text == text
+    assert read(body).text == text
 
 
 def test_a_fault_comes_back_at_a_bearable_length() -> None:
     with pytest.raises(InvalidRequestError) as caught:
-        decode(Decoder(Body), msgspec.json.encode({"text": "a", "x" * 1_000_000: 1}))
+        read(msgspec.json.encode({"text": "a", "x" * 1_000_000: 1}))
     assert len(caught.value.message) <= MAX_FAULT_CHARS + 1
     assert len(caught.value.param or "") == MAX_FAULT_CHARS
 
