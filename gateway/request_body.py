@@ -24,6 +24,9 @@ from shared.errors import (
 Body = TypeVar("Body")
 AnyRequest = Request[Any, Any, Any]
 
+ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$(?!\n)"
+"""The pattern of what people name things: no character that moves a cursor or begins a line."""
+
 _CONTENT_TYPE = re.compile(r'application/json\s*(;\s*charset\s*=\s*"?utf-8"?\s*)?', re.IGNORECASE)
 _FAULT = re.compile(r"(?P<what>.*?)(?: - at `(?:key in )?\$\.?(?P<where>.*)`)?", re.DOTALL)
 _PATTERN = re.compile(r"matching regex .*", re.DOTALL)

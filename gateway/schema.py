@@ -23,6 +23,7 @@ from gateway.dependencies import Injected
 from gateway.error_responses import status_of
 from gateway.operation import JSON, Answer, Operation, Parameter
 from gateway.principal import RequirePrincipal
+from gateway.query_string import STRICT_BELOW
 from gateway.settings import GatewaySettings
 from shared import errors
 from shared.errors import DeeperSensorError
@@ -182,6 +183,8 @@ def _answers(route: _Route) -> Mapping[int, Answer]:
 
 def _errors(route: _Route) -> set[type[DeeperSensorError]]:
     found = {DeeperSensorError, *route.operation.errors}
+    if route.path.startswith(STRICT_BELOW):
+        found.add(errors.InvalidRequestError)
     if route.operation.body is not None:
         found.update(_ERRORS_OF_BODY)
     if route.operation.is_limited or not route.middleware.isdisjoint(_LIMITING):

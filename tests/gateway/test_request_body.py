@@ -1,3 +1,4 @@
+import re
 from typing import Any
 
 import httpx
@@ -5,7 +6,7 @@ import msgspec
 import pytest
 from msgspec import Struct
 
-from gateway.request_body import to_kind
+from gateway.request_body import ONE_LINE, to_kind
 from gateway.strict_json import MAX_FAULT_CHARS, read_json
 from shared.errors import InvalidRequestError, MalformedBodyError
 from tests.processes import ServerProcess
@@ -97,6 +98,16 @@ def test_a_fault_comes_back_at_a_bearable_length() -> None:
         read(msgspec.json.encode({"text": "a", "x" * 1_000_000: 1}))
     assert len(caught.value.message) <= MAX_FAULT_CHARS + 1
     assert len(caught.value.param or "") == MAX_FAULT_CHARS
+
+
+@pytest.mark.parametrize("name", ["", "Ada's laptop", "naïve 😀", "\u202eright to left"])
+def test_a_name_is_one_line(name: str) -> None:
+    assert re.match(ONE_LINE, name)
+
+
+@pytest.mark.parametrize("name", ["a\n", "\ra", "a\x00", "\x1b[2J", "\x7f", "\x85", "\u2028"])
+def test_a_name_has_no_control_characters(name: str) -> None:
+    assert not re.match(ONE_LINE, name)
 
 
 LOGIN = "/v1/auth/login"

@@ -1,0 +1,81 @@
+"""Holds the query of a request to what its route declares: on `/v1` what would be ignored is refused, and named.
+
+`?limt=5` is a mistake that an answer with 20 entries would hide, and of `?limit=1&limit=100` two readers may take
+different ones.
+"""
+
+import re
+from functools import cache
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from litestar import Request
+from litestar.handlers import BaseRouteHandler
+
+from gateway.admission.limited_routes import charge_address
+from gateway.chat import stream_links
+from gateway.chat.reader_access import RequireReader
+from gateway.operation import Operation
+from shared.errors import InvalidRequestError
+
+STRICT_BELOW = "/v1/"
+MAX_NAME_CHARS = 64  # of a name that comes back in the answer
+
+_HALF_AN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+async def check_query(request: Request[Any, Any, Any]) -> None:
+    """Run before the handler of every route.
+
+    Raises:
+        InvalidRequestError: A parameter is not declared, or stands there twice, or is no text in UTF-8.
+
+    """
+    query: bytes = request.scope["query_string"]
+    if query and request.scope["path"].startswith(STRICT_BELOW):
+        handler = request.scope["route_handler"]
+        try:
+            refuse_undeclared(query, _declared_by(handler))
+        except InvalidRequestError:
+            if handler.opt.get("operation", Operation()).is_limited:  # no middleware has spent anything yet
+                await charge_address(request.scope)
+            raise
+
+
+def refuse_undeclared(query: bytes, declared: frozenset[str]) -> None:
+    """Look at every parameter of a query.
+
+    Raises:
+        InvalidRequestError: As in `check_query`.
+
+    """
+    seen: set[str] = set()
+    for part in filter(None, query.split(b"&")):
+        given_name, _, given_value = part.partition(b"=")
+        name, value = _text(given_name), _text(given_value)
+        if name not in declared:
+            raise InvalidRequestError("There is no such parameter here.", param=name[:MAX_NAME_CHARS])
+        if name in seen:
+            raise InvalidRequestError("The parameter may be sent once.", param=name)
+        if _CONTROL.search(value):
+            raise InvalidRequestError("Control characters are not allowed.", param=name)
+        seen.add(name)
+
+
+def _text(given: bytes) -> str:
+    if _HALF_AN_ESCAPE.search(given):
+        raise InvalidRequestError("A percent sign in the query is no escape.")
+    try:
+        return unquote_to_bytes(given.replace(b"+", b" ")).decode()
+    except UnicodeDecodeError:
+        raise InvalidRequestError("The query is not UTF-8.") from None
+
+
+@cache
+def _declared_by(handler: BaseRouteHandler) -> frozenset[str]:
+    operation: Operation = handler.opt.get("operation", Operation())
+    names = {parameter.name for parameter in operation.parameters if parameter.place == "query"}
+    if RequireReader in handler.resolve_middleware():
+        names.add(stream_links.PARAMETER)
+    return frozenset(names)
