@@ -24,6 +24,7 @@ from gateway.query_string import check_query
 from gateway.request_log import RequestLog
 from gateway.response_headers import ResponseHeaders
 from gateway.schema import schema_routes
+from gateway.secure_transport import RequireHttps
 from gateway.settings import GatewaySettings
 from gateway.state import GatewayState
 from shared.clock import SystemClock
@@ -41,9 +42,11 @@ def create_app(settings: GatewaySettings, *, draining: Draining, metrics_listene
     server = settings.server
     metrics = Metrics()
     routes: ASGIApp = create_routes(settings, metrics, draining, metrics_listener)
-    if server.origins:
-        routes = CrossOrigin(routes, allowed_origins=server.origins, request_id_header=server.request_id_header)
+    if settings.cross_origin.origins:
+        routes = CrossOrigin(routes, settings.cross_origin, request_id_header=server.request_id_header)
     client_address = ClientAddress(server.trusted_proxy_ips)
+    if server.force_https:
+        routes = RequireHttps(routes, client_address)
     logged = RequestLog(routes, metrics=metrics, client_address=client_address, clock=SystemClock())
     return ResponseHeaders(logged, request_id_header=server.request_id_header)
 

@@ -1,13 +1,14 @@
 """Where the gateway listens, and how much it takes from a client."""
 
 from ipaddress import ip_network
-from typing import Annotated
+from typing import Annotated, Self
 
 from msgspec import Meta, Struct
 
 from shared.settings import Port, Seconds, SettingsError
 
 _ALL_ADDRESSES = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  nobody can connect to them
+_EXAMPLE_OF_PROXIES = "Example: TRUSTED_PROXY_IPS=10.0.0.0/8,127.0.0.1"
 
 
 class ServerSettings(Struct, frozen=True):
@@ -36,19 +37,17 @@ class ServerSettings(Struct, frozen=True):
     trusted_proxy_ips: Annotated[
         str,
         Meta(
-            description="Networks whose X-Forwarded-For is believed, separated by commas.",
+            description="Networks whose X-Forwarded-For and -Proto are believed, separated by commas.",
             examples=["10.0.0.0/8,127.0.0.1"],
         ),
     ] = ""
-    allowed_origins: Annotated[
-        str,
+    force_https: Annotated[
+        bool,
         Meta(
-            pattern=r"^(https?://[^/\s,]+(,\s*https?://[^/\s,]+)*)?$",
-            extra={"expected": "origins without a path, separated by commas"},
-            description="Origins whose pages may read answers (CORS), separated by commas; unset: none.",
-            examples=["https://app.example.org"],
+            description="Refuse what a trusted proxy does not say came by https (X-Forwarded-Proto).",
+            examples=["true"],
         ),
-    ] = ""
+    ] = False
     max_request_size_bytes: Annotated[
         int, Meta(ge=1024, le=1 << 30, description="Largest JSON body in bytes.", examples=["1048576"])
     ] = 1 << 20
@@ -94,23 +93,27 @@ class ServerSettings(Struct, frozen=True):
         local = f"http://[{host}]:{self.app_port}" if ":" in host else f"http://{host}:{self.app_port}"
         return self.app_public_url.rstrip("/") or local
 
-    @property
-    def origins(self) -> frozenset[str]:
-        """`ALLOWED_ORIGINS`, one by one."""
-        return frozenset(filter(None, map(str.strip, self.allowed_origins.split(","))))
-
-    def with_checked_networks(self) -> "ServerSettings":
+    def checked(self) -> Self:
         """Return these settings.
 
         Raises:
-            SettingsError: TRUSTED_PROXY_IPS has something that is no network.
+            SettingsError: TRUSTED_PROXY_IPS has something that is no network, or FORCE_HTTPS would refuse everything.
 
         """
         for text in filter(None, map(str.strip, self.trusted_proxy_ips.split(","))):
             try:
                 ip_network(text)
             except ValueError as error:
+                raise SettingsError(f"TRUSTED_PROXY_IPS is wrong: {error}. {_EXAMPLE_OF_PROXIES}") from None
+        if self.force_https:
+            if not self.trusted_proxy_ips.strip():
                 raise SettingsError(
-                    f"TRUSTED_PROXY_IPS is wrong: {error}. Example: TRUSTED_PROXY_IPS=10.0.0.0/8,127.0.0.1"
-                ) from None
+                    "FORCE_HTTPS=true needs TRUSTED_PROXY_IPS: only a proxy can say what came by https. "
+                    + _EXAMPLE_OF_PROXIES
+                )
+            if not self.app_public_url.startswith("https://"):
+                raise SettingsError(
+                    "FORCE_HTTPS=true needs an APP_PUBLIC_URL that begins with https://: a stream_url leads there. "
+                    "Example: APP_PUBLIC_URL=https://llm.example.org"
+                )
         return self

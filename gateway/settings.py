@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from gateway.accounts.settings import AccountSettings
 from gateway.admission.settings import QueueSettings, RateLimitSettings
+from gateway.cross_origin import CrossOriginSettings
 from gateway.metrics.settings import MetricsSettings
 from gateway.server_settings import ServerSettings
 from shared.database.engine import asyncpg_url
@@ -26,6 +27,7 @@ class GatewaySettings(Struct, frozen=True):
 
     app: AppSettings
     server: ServerSettings
+    cross_origin: CrossOriginSettings
     accounts: AccountSettings
     redis: RedisSettings
     database: DatabaseSettings
@@ -51,7 +53,7 @@ def read(environment: Mapping[str, str]) -> GatewaySettings:
     app = load(AppSettings, environment)
     database = load(DatabaseSettings, environment)
     asyncpg_url(database.database_url)
-    server = load(ServerSettings, environment).with_checked_networks()
+    server = load(ServerSettings, environment).checked()
     metrics = load(MetricsSettings, environment)
     _check_apart(server, metrics)
     accounts = load(AccountSettings, environment)
@@ -59,6 +61,7 @@ def read(environment: Mapping[str, str]) -> GatewaySettings:
     return GatewaySettings(
         app=app,
         server=server,
+        cross_origin=load(CrossOriginSettings, environment).checked(),
         accounts=accounts,
         redis=load(RedisSettings, environment),
         database=database,

@@ -144,6 +144,12 @@ class InsufficientScopeError(ForbiddenError):
     code = "insufficient_scope"
 
 
+class HttpsRequiredError(ForbiddenError):
+    """The request came by plain HTTP, and the operator does not want that."""
+
+    code = "https_required"
+
+
 # The caller should come back later: nothing was spent, nothing was queued.
 
 

@@ -9,6 +9,7 @@ from msgspec import NODEFAULT, Struct
 
 from gateway.accounts.settings import AccountSettings
 from gateway.admission.settings import QueueSettings, RateLimitSettings
+from gateway.cross_origin import CrossOriginSettings
 from gateway.metrics.settings import MetricsSettings
 from gateway.server_settings import ServerSettings
 from shared.settings import AppSettings, DatabaseSettings, RedisSettings, StreamSettings
@@ -17,6 +18,7 @@ from worker.settings import OllamaSettings, WorkerSettings
 GROUPS: tuple[type[Struct], ...] = (
     AppSettings,
     ServerSettings,
+    CrossOriginSettings,
     AccountSettings,
     RateLimitSettings,
     QueueSettings,

@@ -1,6 +1,7 @@
 """What pages of other origins may read, as their browsers are told."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack
 
 import httpx
 import pytest
@@ -12,19 +13,26 @@ APP, OTHER_APP, STRANGER = "https://app.example.org", "http://localhost:3000", "
 
 
 @pytest.fixture(scope="module")
-async def allowing(
+async def start(
     databases: Databases, redis_server: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncGenerator[httpx.AsyncClient]:
+) -> AsyncGenerator[Callable[..., Awaitable[httpx.AsyncClient]]]:
+    """Start a gateway with some settings and return a client of it."""
+    async with AsyncExitStack() as stack:
+        database_url = await stack.enter_async_context(databases.fresh())
+        starter = await stack.enter_async_context(ProcessStarter(tmp_path_factory.mktemp("gateway")))
+
+        async def start(**settings: str) -> httpx.AsyncClient:
+            servers = {"REDIS_URL": f"{redis_server.removesuffix('/0')}/1", "DATABASE_URL": database_url}
+            gateway = await starter("gateway", servers | settings)
+            return await stack.enter_async_context(httpx.AsyncClient(base_url=gateway.url))
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+async def allowing(start: Callable[..., Awaitable[httpx.AsyncClient]]) -> httpx.AsyncClient:
     """A client of a gateway whose operator names two origins."""
-    async with databases.fresh() as database_url, ProcessStarter(tmp_path_factory.mktemp("gateway")) as start:
-        environment = {
-            "REDIS_URL": f"{redis_server.removesuffix('/0')}/1",
-            "DATABASE_URL": database_url,
-            "ALLOWED_ORIGINS": f"{APP}, {OTHER_APP}",
-        }
-        gateway = await start("gateway", environment)
-        async with httpx.AsyncClient(base_url=gateway.url) as client:
-            yield client
+    return await start(ALLOWED_ORIGINS=f"{APP}, http://LOCALHOST:3000, https://default.example.org:443")
 
 
 def allowances(response: httpx.Response) -> dict[str, str]:
@@ -42,13 +50,67 @@ async def test_a_named_origin_may_read_every_answer(allowing: httpx.AsyncClient,
     assert "Access-Control-Allow-Credentials" not in response.headers
 
 
-@pytest.mark.parametrize("origin", [STRANGER, "null", "*", APP.upper(), f"{APP}/"])
+@pytest.mark.parametrize(
+    "origin", [STRANGER, "null", "*", "", APP.upper(), f"{APP}/", f"{APP}:8443", f"{APP}, {OTHER_APP}", "https://é"]
+)
 async def test_another_origin_may_not(allowing: httpx.AsyncClient, origin: str) -> None:
-    assert allowances(await allowing.get("/health", headers={"Origin": origin})) == {}
+    response = await allowing.get("/health", headers=[(b"Origin", origin.encode())])
+
+    assert allowances(response) == {}
+    assert response.headers["Vary"] == "Origin"  # or a cache would show this answer to who may read one
+
+
+async def test_two_origins_are_none(allowing: httpx.AsyncClient) -> None:
+    assert allowances(await allowing.get("/health", headers=[("Origin", APP), ("Origin", APP)])) == {}
+
+
+async def test_another_origin_is_not_told_what_it_could_ask(allowing: httpx.AsyncClient) -> None:
+    asking = {"Origin": STRANGER, "Access-Control-Request-Method": "POST"}
+    assert allowances(await allowing.options("/v1/chat", headers=asking)) == {}
+
+
+async def test_a_default_port_is_left_out_as_browsers_do(allowing: httpx.AsyncClient) -> None:
+    response = await allowing.get("/health", headers={"Origin": "https://default.example.org"})
+    assert response.headers["Access-Control-Allow-Origin"] == "https://default.example.org"
 
 
 async def test_who_is_no_page_is_told_nothing_of_it(allowing: httpx.AsyncClient) -> None:
-    assert allowances(await allowing.get("/health")) == {}
+    response = await allowing.get("/health")
+
+    assert allowances(response) == {}
+    assert response.headers["Vary"] == "Origin"
+
+
+async def test_all_origins_may_be_named(start: Callable[..., Awaitable[httpx.AsyncClient]]) -> None:
+    client = await start(ALLOWED_ORIGINS="*")
+
+    response = await client.get("/health", headers={"Origin": STRANGER})
+
+    assert response.headers["Access-Control-Allow-Origin"] == "*"
+    assert "Access-Control-Allow-Credentials" not in response.headers
+    assert "Vary" not in response.headers  # the answer is the same for everybody
+
+
+async def test_what_is_allowed_is_exactly_what_the_operator_says(
+    start: Callable[..., Awaitable[httpx.AsyncClient]],
+) -> None:
+    client = await start(
+        ALLOWED_ORIGINS=APP,
+        CORS_ALLOW_CREDENTIALS="true",
+        CORS_ALLOW_METHODS="GET",
+        CORS_ALLOW_HEADERS="Authorization",
+        CORS_EXPOSE_HEADERS="Retry-After",
+    )
+    asking = {"Origin": APP, "Access-Control-Request-Method": "DELETE"}
+
+    assert allowances(await client.options("/v1/chat", headers=asking)) == {
+        "access-control-allow-origin": APP,
+        "access-control-allow-credentials": "true",
+        "access-control-allow-methods": "GET",
+        "access-control-allow-headers": "Authorization",
+        "access-control-expose-headers": "Retry-After",
+        "access-control-max-age": "600",
+    }
 
 
 async def test_a_chat_with_its_headers_may_be_asked_for(allowing: httpx.AsyncClient) -> None:
@@ -69,4 +131,7 @@ async def test_a_chat_with_its_headers_may_be_asked_for(allowing: httpx.AsyncCli
 
 
 async def test_nobody_is_named_unless_the_operator_does(client: httpx.AsyncClient) -> None:
-    assert allowances(await client.get("/health", headers={"Origin": APP})) == {}
+    response = await client.get("/health", headers={"Origin": APP})
+
+    assert allowances(response) == {}
+    assert "Vary" not in response.headers

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from gateway import settings
@@ -34,6 +36,32 @@ STRONG = "0123456789abcdef0123456789abcdef"
         pytest.param(
             {"LOG_LEVEL": "info"}, "LOG_LEVEL is wrong: expected one of DEBUG, INFO", id="a level in small letters"
         ),
+        pytest.param({"ALLOWED_ORIGINS": "app.example.org"}, "ALLOWED_ORIGINS is wrong", id="an origin without scheme"),
+        pytest.param({"ALLOWED_ORIGINS": "null"}, "ALLOWED_ORIGINS is wrong", id="an origin of nobody"),
+        pytest.param({"ALLOWED_ORIGINS": "https://*.example.org"}, "ALLOWED_ORIGINS is wrong", id="half a wildcard"),
+        pytest.param({"ALLOWED_ORIGINS": "*, https://a.example"}, "ALLOWED_ORIGINS is wrong", id="all, and one more"),
+        pytest.param(
+            {"ALLOWED_ORIGINS": "https://a.example/x"}, "ALLOWED_ORIGINS is wrong", id="an origin with a path"
+        ),
+        pytest.param(
+            {"ALLOWED_ORIGINS": "*", "CORS_ALLOW_CREDENTIALS": "true"},
+            "ALLOWED_ORIGINS=* goes not with",
+            id="credentials from everywhere",
+        ),
+        pytest.param(
+            {"CORS_ALLOW_HEADERS": "*", "CORS_ALLOW_CREDENTIALS": "true"},
+            "CORS_ALLOW_HEADERS=* goes not with",
+            id="credentials with every header",
+        ),
+        pytest.param({"CORS_ALLOW_METHODS": "GET POST"}, "CORS_ALLOW_METHODS is wrong", id="methods without a comma"),
+        pytest.param({"CORS_EXPOSE_HEADERS": "a\r\nb: c"}, "CORS_EXPOSE_HEADERS is wrong", id="a header in a header"),
+        pytest.param({"CORS_EXPOSE_HEADERS": "a\n"}, "CORS_EXPOSE_HEADERS is wrong", id="a line end after a header"),
+        pytest.param({"FORCE_HTTPS": "true"}, "FORCE_HTTPS=true needs TRUSTED_PROXY_IPS", id="HTTPS without a proxy"),
+        pytest.param(
+            {"FORCE_HTTPS": "true", "TRUSTED_PROXY_IPS": "10.0.0.0/8", "APP_PUBLIC_URL": "http://a.example"},
+            "FORCE_HTTPS=true needs an APP_PUBLIC_URL",
+            id="HTTPS with links that are none",
+        ),
         pytest.param({"REQUEST_ID_HEADER": "X Request"}, "REQUEST_ID_HEADER is wrong", id="a header with a space"),
     ],
 )
@@ -42,7 +70,8 @@ def test_a_wrong_setting_is_named_in_one_line_with_an_example(environment: dict[
         settings.read(environment)
     assert fault in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert f"{fault.split(maxsplit=1)[0] if fault[0].isupper() else 'DATABASE_URL'}=" in str(caught.value)
+    variable = re.match(r"[A-Z_]{2,}", fault)
+    assert f"{variable[0] if variable else 'DATABASE_URL'}=" in str(caught.value)
 
 
 def test_32_bytes_are_a_strong_secret() -> None:
