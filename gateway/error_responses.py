@@ -39,6 +39,7 @@ STATUS: Mapping[type[DeeperSensorError], int] = {
     errors.TryLaterError: 503,
     errors.RateLimitedError: 429,
     errors.ConcurrencyLimitedError: 429,
+    errors.TooManyAttemptsError: 429,
     errors.JobError: 502,
     errors.JobCancelledError: CLIENT_CLOSED_REQUEST,
     errors.JobExpiredError: 504,

@@ -150,6 +150,12 @@ class HttpsRequiredError(ForbiddenError):
     code = "https_required"
 
 
+class WrongPasswordError(ForbiddenError):
+    """The password that has to be given once more, for a change of the account, is not the account's."""
+
+    code = "wrong_password"
+
+
 # The caller should come back later: nothing was spent, nothing was queued.
 
 
@@ -251,6 +257,13 @@ class ConcurrencyLimitedError(TryLaterError):
         self.scope = scope
         self.unit = unit
         self.most = most
+
+
+class TooManyAttemptsError(TryLaterError):
+    """Passwords or tokens were wrong too often, for this account or from this address; `retry_after_s` is exact."""
+
+    code = "too_many_attempts"
+    type = "rate_limit_error"
 
 
 class QueueFullError(TryLaterError):

@@ -29,6 +29,8 @@ permanent list at the end, whose size is bounded by what they index. Job ids are
 | ds:streams:<scope>:<name> | sorted set | ids of open streams; score = end of the lease, ms      | admit, gateways  |
 | ds:idempotency:<digest> | string     | job id and fingerprint (shared/idempotency.py)           | admit, stop      |
 | ds:revoked:<credential> | string     | that it is let in no more (shared/revocations.py)        | gateways         |
+| ds:failures:<party>     | hash       | failed attempts to log in, and when (scripts/failures)   | attempt, settle  |
+| ds:familiar:<party>     | string     | an account's password was right from that address        | settle           |
 """
 
 WAITING = "arq:queue:"
@@ -54,6 +56,8 @@ LIMIT = "ds:limit:"
 STREAMS = "ds:streams:"
 IDEMPOTENCY = "ds:idempotency:"
 REVOKED = "ds:revoked:"
+FAILURES = "ds:failures:"
+FAMILIAR = "ds:familiar:"
 
 PERMANENT_PREFIXES = (WAITING, DELAYED, RUNNING, FAIR, PACE, DEADLINES, ATTENDED, UNSTORED, ENDS, MODELS, WORKERS)
 
