@@ -15,12 +15,13 @@ from litestar import Litestar
 from msgspec import structs
 from redis.asyncio import Redis
 
-from gateway.accounts.access_tokens import AccessTokens, temporary_secret
+from gateway.accounts.access_tokens import AccessTokens
 from gateway.accounts.authenticate import TokenAuthenticator
 from gateway.accounts.identities import Identities
 from gateway.accounts.passwords import Passwords
 from gateway.accounts.registration import Registration
 from gateway.accounts.sessions import Sessions
+from gateway.accounts.signing_keys import SigningKeys, temporary_secret
 from gateway.admission.accept import DurableGate
 from gateway.admission.admit import Gate
 from gateway.admission.attendance import Attendance
@@ -131,15 +132,17 @@ async def open_state(
             app = create_metrics_app(scraper, settings.metrics, settings.server.request_id_header)
             await stack.enter_async_context(served_on(metrics_listener, app))
         passwords = Passwords(min_length=settings.accounts.password_min_length)
-        secret = settings.accounts.jwt_secret or temporary_secret()
+        keys = SigningKeys(
+            settings.accounts.jwt_secret or temporary_secret(), previous=settings.accounts.jwt_secret_previous
+        )
         links = StreamLinks(
-            secret=secret,
+            keys=keys,
             public_url=settings.server.public_url,
             valid_s=settings.queue.longest_job_s + settings.streams.stream_retention_secs,
             clock=clock,
         )
         tokens = AccessTokens(
-            secret=secret,
+            keys=keys,
             issuer=settings.accounts.jwt_issuer,
             ttl_s=settings.accounts.jwt_access_ttl_secs,
             clock=clock,

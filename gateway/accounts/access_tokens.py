@@ -1,33 +1,19 @@
 """Access tokens: JWTs that say who somebody is, for an hour or so, to every gateway that knows the secret."""
 
-import hashlib
-import logging
-import secrets
 from collections.abc import Mapping
 from typing import Any
 
-import jwt
 from msgspec import Struct
 
+from gateway.accounts.signing_keys import SigningKeys
 from shared.clock import Clock
 from shared.errors import UnauthenticatedError
 from shared.ids import is_id, new_id
 
-ALGORITHM = "HS256"
-AUDIENCE = "deepersensor"
-TYPE = "access"  # so that no other kind of token, signed with the same secret, passes for one
 LEEWAY_S = 5  # clocks of two gateways may differ by this
-KEY_ID_CHARS = 8
 
-logger = logging.getLogger(__name__)
-
-_REQUIRED = ("iss", "aud", "sub", "iat", "nbf", "exp", "jti", "typ", "sid")
-
-
-def temporary_secret() -> str:
-    """Return a new secret for a process that was given none, and say so: nobody else will accept its tokens."""
-    logger.warning("temporary_jwt_secret_made", extra={"valid": "in this process, until it ends"})
-    return secrets.token_urlsafe(32)
+_KIND = "access"
+_REQUIRED = ("iss", "sub", "iat", "nbf", "exp", "jti", "sid")
 
 
 class Claims(Struct, frozen=True):
@@ -42,16 +28,15 @@ class AccessTokens:
     """Signs and checks access tokens.
 
     Args:
-        secret: At least 32 bytes. Its digest names it in the header (`kid`), so that a successor can be told from it.
+        keys: What they are signed with.
         issuer: `iss`.
         ttl_s: How long a token is valid.
         clock: What `iat` and `exp` are taken from.
 
     """
 
-    def __init__(self, *, secret: str, issuer: str, ttl_s: int, clock: Clock) -> None:
-        self._secret = secret.encode()
-        self._key_id = hashlib.sha256(self._secret).hexdigest()[:KEY_ID_CHARS]
+    def __init__(self, *, keys: SigningKeys, issuer: str, ttl_s: int, clock: Clock) -> None:
+        self._keys = keys
         self._issuer = issuer
         self._clock = clock
         self.ttl_s = ttl_s
@@ -61,16 +46,14 @@ class AccessTokens:
         now_s = self._clock.now_ms() // 1000
         claims = {
             "iss": self._issuer,
-            "aud": AUDIENCE,
             "sub": user_id,
             "iat": now_s,
             "nbf": now_s,
             "exp": now_s + self.ttl_s,
             "jti": new_id(),
-            "typ": TYPE,
             "sid": session_id,
         }
-        return jwt.encode(claims, self._secret, algorithm=ALGORITHM, headers={"kid": self._key_id})
+        return self._keys.sign(_KIND, claims)
 
     def verify(self, token: str) -> Claims:
         """Return what `token` says.
@@ -79,20 +62,8 @@ class AccessTokens:
             UnauthenticatedError: It is no token of ours, or it has expired.
 
         """
-        try:
-            if jwt.get_unverified_header(token).get("kid") != self._key_id:
-                raise UnauthenticatedError("The token is not valid.")
-            claims: dict[str, Any] = jwt.decode(
-                token,
-                self._secret,
-                algorithms=[ALGORITHM],
-                audience=AUDIENCE,
-                issuer=self._issuer,
-                options={"require": list(_REQUIRED), "verify_exp": False, "verify_nbf": False, "verify_iat": False},
-            )
-        except jwt.InvalidTokenError:
-            raise UnauthenticatedError("The token is not valid.") from None
-        if claims["typ"] != TYPE or not (is_id(claims["sub"]) and is_id(claims["sid"])):
+        claims = self._keys.read(token, _KIND, required=_REQUIRED, issuer=self._issuer)
+        if not (is_id(claims["sub"]) and is_id(claims["sid"])):
             raise UnauthenticatedError("The token is not valid.")
         self._check_times(claims)
         return Claims(user_id=claims["sub"], session_id=claims["sid"], expires_s=claims["exp"])

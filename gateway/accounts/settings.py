@@ -19,6 +19,13 @@ class AccountSettings(Struct, frozen=True):
             examples=["$(openssl rand -hex 32)"],
         ),
     ] = ""
+    jwt_secret_previous: Annotated[
+        str,
+        Meta(
+            description="Is accepted besides, while the secret is changed; at least 32 bytes. Unset: none.",
+            examples=["$(openssl rand -hex 32)"],
+        ),
+    ] = ""
     jwt_issuer: Annotated[str, Meta(min_length=1, description="`iss` of access tokens.", examples=["deepersensor"])] = (
         "deepersensor"
     )
@@ -41,15 +48,20 @@ class AccountSettings(Struct, frozen=True):
         int, Meta(ge=8, le=128, description="Shortest password in characters (NIST SP 800-63B-4).", examples=["15"])
     ] = 15
 
-    def check_secret(self, *, production: bool) -> None:
-        """Accept a secret that may sign; outside production also none, in place of which one is made at start.
+    def check_secrets(self, *, production: bool) -> None:
+        """Accept secrets that may sign; outside production also none, in place of which one is made at start.
 
         Raises:
-            SettingsError: The secret is too short, or missing in production.
+            SettingsError: One is too short, or missing in production.
 
         """
-        size = len(self.jwt_secret.encode())
-        if size >= JWT_SECRET_MIN_BYTES or not (size or production):
-            return
-        fault = f"has {size} bytes, needs at least {JWT_SECRET_MIN_BYTES}" if size else "is not set"
-        raise SettingsError(f"JWT_SECRET {fault}. Example: JWT_SECRET=$(openssl rand -hex 32)")
+        _check_secret("JWT_SECRET", self.jwt_secret, may_be_missing=not production)
+        _check_secret("JWT_SECRET_PREVIOUS", self.jwt_secret_previous, may_be_missing=True)
+
+
+def _check_secret(variable: str, secret: str, *, may_be_missing: bool) -> None:
+    size = len(secret.encode())
+    if size >= JWT_SECRET_MIN_BYTES or (size == 0 and may_be_missing):
+        return
+    fault = f"has {size} bytes, needs at least {JWT_SECRET_MIN_BYTES}" if size else "is not set"
+    raise SettingsError(f"{variable} {fault}. Example: {variable}=$(openssl rand -hex 32)")

@@ -16,6 +16,16 @@ STRONG = "0123456789abcdef0123456789abcdef"
             {"APP_ENV": "production", "JWT_SECRET": STRONG[:31]}, "JWT_SECRET has 31 bytes", id="a byte short"
         ),
         pytest.param({"JWT_SECRET": "weak"}, "JWT_SECRET has 4 bytes", id="a weak secret in development"),
+        pytest.param(
+            {"APP_ENV": "production", "JWT_SECRET": STRONG, "JWT_SECRET_PREVIOUS": STRONG[:31]},
+            "JWT_SECRET_PREVIOUS has 31 bytes",
+            id="a previous secret that is a byte short",
+        ),
+        pytest.param(
+            {"APP_ENV": "production", "JWT_SECRET_PREVIOUS": STRONG},
+            "JWT_SECRET is not set",
+            id="a previous secret alone",
+        ),
         pytest.param({"TRUSTED_PROXY_IPS": "10.0.0.0/8,nginx"}, "TRUSTED_PROXY_IPS is wrong", id="a host name"),
         pytest.param({"TRUSTED_PROXY_IPS": "10.0.0.1/8"}, "TRUSTED_PROXY_IPS is wrong", id="host bits in a network"),
         pytest.param({"APP_PORT": "http"}, "APP_PORT is wrong", id="a port that is no number"),

@@ -1,7 +1,8 @@
 import jwt
 import pytest
 
-from gateway.accounts.access_tokens import AccessTokens, temporary_secret
+from gateway.accounts.access_tokens import AccessTokens
+from gateway.accounts.signing_keys import SigningKeys
 from shared.clock import SystemClock
 from shared.errors import UnauthenticatedError
 from shared.ids import new_id
@@ -13,7 +14,7 @@ SESSION_ID = new_id()
 
 
 def tokens(secret: str = SECRET, *, issuer: str = "deepersensor", turned_by_s: int = 0) -> AccessTokens:
-    return AccessTokens(secret=secret, issuer=issuer, ttl_s=600, clock=TurnedClock(turned_by_s))
+    return AccessTokens(keys=SigningKeys(secret), issuer=issuer, ttl_s=600, clock=TurnedClock(turned_by_s))
 
 
 def issue(*, turned_by_s: int = 0) -> str:
@@ -92,11 +93,3 @@ def test_a_token_expires() -> None:
 
 def test_clocks_may_differ_by_seconds() -> None:
     tokens().verify(issue(turned_by_s=4))
-
-
-def test_every_temporary_secret_is_new_and_strong(caplog: pytest.LogCaptureFixture) -> None:
-    secret = temporary_secret()
-    assert len(secret.encode()) >= 32
-    assert secret != temporary_secret()
-    assert "temporary_jwt_secret_made" in caplog.text
-    assert secret not in caplog.text

@@ -3,6 +3,7 @@ import pytest
 from gateway.accounts.access_tokens import AccessTokens, Claims
 from gateway.accounts.authenticate import TokenAuthenticator
 from gateway.accounts.identities import Identities
+from gateway.accounts.signing_keys import SigningKeys
 from gateway.principal import Limits
 from shared.database import sessions, users
 from shared.database.engine import Database
@@ -30,7 +31,7 @@ def clock() -> TurnedClock:
 
 @pytest.fixture
 def tokens(clock: TurnedClock) -> CountingTokens:
-    return CountingTokens(secret="x" * 32, issuer="deepersensor", ttl_s=TTL_S, clock=clock)
+    return CountingTokens(keys=SigningKeys("x" * 32), issuer="deepersensor", ttl_s=TTL_S, clock=clock)
 
 
 @pytest.fixture
