@@ -3,6 +3,8 @@
 import asyncio
 import sys
 
+from migrations.roles import roles_of
+from migrations.settings import RoleSettings
 from migrations.upgrade import MigrationError, upgrade
 from shared.settings import DatabaseSettings, SettingsError, load, read_environment
 
@@ -13,8 +15,9 @@ EXIT_WRONG_SETTINGS = 2
 def main() -> int:
     """Migrate, say in one line how it went, and return the exit code."""
     try:
-        settings = load(DatabaseSettings, read_environment())
-        revision = asyncio.run(upgrade(settings.database_url))
+        environment = read_environment()
+        settings, roles = load(DatabaseSettings, environment), roles_of(load(RoleSettings, environment))
+        revision = asyncio.run(upgrade(settings.database_url, roles=roles))
     except SettingsError as error:
         print(error, file=sys.stderr)  # noqa: T201  a command
         return EXIT_WRONG_SETTINGS

@@ -1,6 +1,7 @@
 """Brings the schema up to date, once, however many processes try at the same time."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from alembic import command
@@ -11,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from migrations.roles import DatabaseRole, RoleMissingError, grant
 from shared.database.engine import CONNECT_TIMEOUT_S, asyncpg_url
 
 _LOCK = 7_236_912_049_853_301  # any number that nobody else takes an advisory lock on
@@ -20,13 +22,14 @@ class MigrationError(Exception):
     """The schema is not up to date; the message is one line that says what to look at."""
 
 
-async def upgrade(database_url: str, *, revision: str = "head") -> str:
+async def upgrade(database_url: str, *, revision: str = "head", roles: Sequence[DatabaseRole] = ()) -> str:
     """Take every missing step up to `revision` in one transaction and return the revision the schema is at.
 
-    Other processes that do the same wait, then find nothing to do. If a step fails, none is taken.
+    In the same transaction `roles` are granted what they need. Other processes that do the same wait, then find nothing
+    to do. If a step fails, none is taken.
 
     Raises:
-        MigrationError: PostgreSQL cannot be reached, or refused the login or a step.
+        MigrationError: PostgreSQL cannot be reached, or refused the login, a step or a grant.
         SettingsError: `database_url` is not one.
 
     """
@@ -36,6 +39,12 @@ async def upgrade(database_url: str, *, revision: str = "head") -> str:
         async with engine.begin() as connection:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
             await connection.run_sync(_upgrade, revision)
+            await connection.run_sync(grant, roles)
+    except RoleMissingError as error:
+        raise MigrationError(
+            f"There is no role {error}, and {url.username} may not make one. "
+            f"Example: CREATE ROLE {error} LOGIN PASSWORD 'secret'"
+        ) from None
     except (OSError, DBAPIError) as error:
         raise MigrationError(_explain(url, error)) from error
     finally:

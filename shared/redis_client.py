@@ -111,6 +111,8 @@ def connect(url: str, *, role: str, read_timeout_s: float | None = COMMAND_TIMEO
     client = _Client.from_url(
         url,
         client_name=role,
+        lib_name=None,  # what `CLIENT SETINFO` tells nobody needs, and Redis 7.0 does not know it
+        lib_version=None,
         socket_timeout=read_timeout_s,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         socket_keepalive=True,

@@ -14,6 +14,7 @@ import pytest
 from redis.asyncio import Redis
 
 from infra.local import ports
+from infra.local.logins import Logins, Passwords
 from infra.local.postgresql import postgresql
 from infra.local.program import start
 from infra.local.unprivileged import account_for_servers
@@ -82,20 +83,26 @@ async def ada(database: Database) -> User:
 
 
 @pytest.fixture(scope="session")
-async def redis_server(server_directory: Path) -> AsyncIterator[str]:
-    """The URL of a Valkey server whose data are whatever earlier tests left."""
-    program, url = valkey(
+async def redis_logins(server_directory: Path) -> AsyncIterator[Logins]:
+    """A Valkey server whose data are whatever earlier tests left, by the URL of everybody who logs in there."""
+    program, logins = valkey(
         server_directory / "valkey",
         port=ports.free_port(),
-        password=secrets.token_hex(16),
+        passwords=Passwords.new(),
         log=server_directory / "valkey.log",
     )
     server = await start(program)
     try:
         await server.until_it_serves()
-        yield url
+        yield logins
     finally:
         await server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_server(redis_logins: Logins) -> str:
+    """The URL by which operators reach that server, and tests, who may do everything."""
+    return redis_logins.operator
 
 
 @pytest.fixture

@@ -10,6 +10,11 @@ from signal import Signals
 
 import asyncpg
 
+from infra.local.logins import Logins, Passwords
+from migrations.roles import roles_of
+from migrations.settings import RoleSettings
+from migrations.upgrade import upgrade
+
 
 class Databases:
     """A running server that makes fresh databases in a few milliseconds, each a copy of one with the schema."""
@@ -50,6 +55,14 @@ class Databases:
             await connection.execute(statement)
         finally:
             await connection.close()
+
+
+async def migrated(owner_url: str) -> Logins:
+    """Bring a database's schema up to date, and return who logs in there, under roles that are named after it."""
+    logins = Logins.named(owner_url, Passwords.new(), prefix=owner_url.rpartition("/")[2] + "_")
+    settings = RoleSettings(gateway_database_url=logins.gateway, worker_database_url=logins.worker)
+    await upgrade(owner_url, roles=roles_of(settings))
+    return logins
 
 
 def _parent(process: int) -> int:

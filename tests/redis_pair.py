@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from infra.local.logins import Passwords
 from infra.local.ports import free_port
 from infra.local.program import RunningProgram, start
 from infra.local.valkey import valkey
@@ -13,15 +14,15 @@ from shared.redis_client import connect
 from tests.faults.proxy import FaultProxy
 from tests.waiting import wait_until
 
-_PASSWORD = "of-both"
+_PASSWORDS = Passwords.new()  # of both
 
 
 class RedisServer:
     """A server that keeps its data in an append-only file."""
 
     def __init__(self, directory: Path) -> None:
-        self._program, self.url = valkey(
-            directory, port=free_port(), password=_PASSWORD, log=directory.with_suffix(".log")
+        self._program, self.logins = valkey(
+            directory, port=free_port(), passwords=_PASSWORDS, log=directory.with_suffix(".log")
         )
         self._running: RunningProgram
 
@@ -46,13 +47,14 @@ class RedisPair:
     def __init__(self, primary: RedisServer, replica: RedisServer, way: FaultProxy, replication: FaultProxy) -> None:
         self.primary = primary
         self.way = way
+        self.logins = primary.logins.through(way.url)
         self._replica = replica
         self._replication = replication
 
     async def follow(self) -> None:
         """Have the replica receive what the primary has and gets; return when it is up to date."""
-        async with connect(self._replica.url, role="test") as redis:
-            await redis.config_set("masterauth", _PASSWORD)
+        async with connect(self._replica.logins.operator, role="test") as redis:
+            await redis.config_set("masterauth", _PASSWORDS.operator)
             await redis.replicaof("127.0.0.1", str(urlsplit(self._replication.url).port))
 
             async def follows() -> bool:
@@ -67,12 +69,12 @@ class RedisPair:
 
     async def fail_over(self) -> None:
         """Have the replica be the primary, with what it has received."""
-        async with connect(self._replica.url, role="test") as redis:
+        async with connect(self._replica.logins.operator, role="test") as redis:
             await redis.replicaof("NO", "ONE")
         self.primary, self._replica = self._replica, self.primary
-        self.way.lead_to(self.primary.url)
+        self.way.lead_to(self.primary.logins.operator)
         self._replication.mend()
-        self._replication.lead_to(self.primary.url)
+        self._replication.lead_to(self.primary.logins.operator)
 
 
 @asynccontextmanager
@@ -83,5 +85,5 @@ async def redis_pair(directory: Path) -> AsyncGenerator[RedisPair]:
         for server in (primary, replica):
             await server.start()
             stack.push_async_callback(server.stop)
-        way, replication = [await stack.enter_async_context(FaultProxy(primary.url)) for _ in range(2)]
+        way, replication = [await stack.enter_async_context(FaultProxy(primary.logins.operator)) for _ in range(2)]
         yield RedisPair(primary, replica, way, replication)

@@ -12,6 +12,7 @@ from gateway.admission.settings import QueueSettings, RateLimitSettings
 from gateway.cross_origin import CrossOriginSettings
 from gateway.metrics.settings import MetricsSettings
 from gateway.server_settings import ServerSettings
+from migrations.settings import RoleSettings
 from shared.settings import AppSettings, DatabaseSettings, RedisSettings, StreamSettings
 from worker.settings import OllamaSettings, WorkerSettings
 
@@ -26,6 +27,7 @@ GROUPS: tuple[type[Struct], ...] = (
     MetricsSettings,
     RedisSettings,
     DatabaseSettings,
+    RoleSettings,
     WorkerSettings,
     OllamaSettings,
 )

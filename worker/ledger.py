@@ -7,7 +7,7 @@ from datetime import timedelta
 from itertools import islice
 
 from shared.database.engine import Database
-from shared.database.jobs import FinishedJob, created, record_finished
+from shared.database.jobs import FinishedJob, created, record_metadata
 from worker.job_in_hand import JobInHand
 
 WRITE_EVERY_S = 1.0
@@ -72,7 +72,7 @@ class Ledger:
                 batch = list(islice(self._rows, BATCH_ROWS))
                 try:
                     async with self._database.transaction() as connection:
-                        await record_finished(connection, batch)
+                        await record_metadata(connection, batch)
                 except Exception as error:  # noqa: BLE001  a database not migrated yet must not stop the jobs
                     _log.warning("job_rows_unwritten", extra={"rows": len(self._rows), "error": str(error)})
                     return

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from infra.local.logins import Logins, Passwords
 from infra.local.ports import free_port
 from infra.local.postgresql import create_database, postgresql
 from infra.local.probes import http_fault, postgresql_fault, redis_fault
@@ -25,8 +26,8 @@ _OLLAMA_EXAMPLE = "OLLAMA_BASE_URL=http://127.0.0.1:11434"
 class Backends:
     """Where they are."""
 
-    database_url: str
-    redis_url: str
+    database: Logins
+    redis: Logins
     ollama_base_url: str
     models: str
     """Who serves the models, in words; `demo` when they are not real."""
@@ -42,20 +43,31 @@ async def start_backends(
         LocalStackError: Something of ours did not come up.
 
     """
-    database, server_url = await _database(settings, state)
-    redis, redis_url = await _redis(settings, state)
+    postgresql_server, server_url = await _postgresql(settings, state)
+    valkey_server, redis = await _valkey(settings, state)
     demo_model, ollama_base_url, models = await _models(settings, state, surroundings)
-    await supervisor.start(*database, *redis, *demo_model)
-    database_url = await create_database(server_url, _DATABASE) if database else server_url
-    return Backends(database_url, redis_url, ollama_base_url, models)
+    await supervisor.start(*postgresql_server, *valkey_server, *demo_model)
+    database = Logins.shared(server_url)
+    if postgresql_server:
+        owner_url = await create_database(server_url, _DATABASE)
+        database = Logins.named(owner_url, _passwords(state, "postgresql"), prefix=f"{_DATABASE}_")
+    return Backends(database, redis, ollama_base_url, models)
 
 
-async def _database(settings: StackSettings, state: StateDirectory) -> tuple[list[Program], str]:
+def _passwords(state: StateDirectory, server: str) -> Passwords:
+    return Passwords(
+        operator=state.secret(f"{server}_password"),
+        gateway=state.secret(f"{server}_gateway_password"),
+        worker=state.secret(f"{server}_worker_password"),
+    )
+
+
+async def _postgresql(settings: StackSettings, state: StateDirectory) -> tuple[list[Program], str]:
     if not settings.database_url:
         server, url = await postgresql(
             state.path / "postgresql",
             port=free_port(),
-            password=state.secret("postgresql_password"),
+            password=_passwords(state, "postgresql").operator,
             log=state.log("postgresql"),
             account=account_for_servers(),
         )
@@ -68,20 +80,20 @@ async def _database(settings: StackSettings, state: StateDirectory) -> tuple[lis
     return [], settings.database_url
 
 
-async def _redis(settings: StackSettings, state: StateDirectory) -> tuple[list[Program], str]:
+async def _valkey(settings: StackSettings, state: StateDirectory) -> tuple[list[Program], Logins]:
     if not settings.redis_url:
-        server, url = valkey(
+        server, logins = valkey(
             state.path / "valkey",
             port=free_port(),
-            password=state.secret("valkey_password"),
+            passwords=_passwords(state, "valkey"),
             log=state.log("valkey"),
         )
-        return [replace(server, inherited=(state.lock,))], url
+        return [replace(server, inherited=(state.lock,))], logins
     if fault := await redis_fault(settings.redis_url):
         raise SettingsError(
             f"REDIS_URL names no Redis that lets us in: {fault}. Leave it unset to start one. Example: {_REDIS_EXAMPLE}"
         )
-    return [], settings.redis_url
+    return [], Logins.shared(settings.redis_url)
 
 
 async def _models(

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from infra.local.backends import Backends
 from infra.local.dead_worker import release_jobs
@@ -18,16 +18,23 @@ _ALL_ADDRESSES = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  nobody lis
 
 @dataclass(frozen=True)
 class Roles:
-    """Makes programs of gateways, workers and migrations that share one environment."""
+    """Makes programs of gateways, workers and migrations, each of which logs in as itself."""
 
     settings: StackSettings
     state: StateDirectory
+    backends: Backends
     environment: Mapping[str, str]
     """What all of them are told."""
 
     def migrations(self) -> Program:
-        """Return what brings the schema up to date and ends."""
-        return self._program("migrations", name="migrations")
+        """Return what brings the schema up to date, lets the others work with it, and ends."""
+        database = self.backends.database
+        told = {
+            "DATABASE_URL": database.operator,
+            "GATEWAY_DATABASE_URL": database.gateway,
+            "WORKER_DATABASE_URL": database.worker,
+        }
+        return self._program("migrations", told, name="migrations")
 
     def workers(self) -> list[Program]:
         """Return as many workers as the settings ask for."""
@@ -38,27 +45,34 @@ class Roles:
         return [self._gateway(number, port) for number, port in enumerate(gateway_ports(self.settings), start=1)]
 
     def _worker(self, number: int) -> Program:
+        redis = self.backends.redis
         return self._program(
             "worker",
+            {"DATABASE_URL": self.backends.database.worker, "REDIS_URL": redis.worker, "JWT_SECRET": ""},
             name=f"worker-{number}",
-            fault=lambda pid: worker_fault(self.environment["REDIS_URL"], pid),
-            bury=lambda pid: release_jobs(self.environment["REDIS_URL"], pid),
+            fault=lambda pid: worker_fault(redis.operator, pid),
+            bury=lambda pid: release_jobs(redis.operator, pid),
             stop_timeout_s=self.settings.worker_drain_secs + _STOP_MARGIN_S,
         )
 
     def _gateway(self, number: int, port: int) -> Program:
         health = gateway_address(self.settings, port) + "/health"
-        gateway = self._program(
+        return self._program(
             "gateway",
+            {
+                "DATABASE_URL": self.backends.database.gateway,
+                "REDIS_URL": self.backends.redis.gateway,
+                "APP_PORT": str(port),
+            },
             name=f"gateway-{number}",
             fault=lambda _: http_fault(health),
             stop_timeout_s=self.settings.gateway_drain_secs + _STOP_MARGIN_S,
         )
-        return replace(gateway, environment={**gateway.environment, "APP_PORT": str(port)})
 
     def _program(
         self,
         module: str,
+        told: Mapping[str, str],
         *,
         name: str,
         fault: Fault = no_fault,
@@ -68,7 +82,7 @@ class Roles:
         return Program(
             name=name,
             argv=(sys.executable, "-m", module),
-            environment=self.environment,
+            environment={**self.environment, **told},
             log=self.state.log(name),
             fault=fault,
             bury=bury,
@@ -79,15 +93,13 @@ class Roles:
 def role_environment(
     surroundings: Mapping[str, str], settings: StackSettings, state: StateDirectory, backends: Backends
 ) -> dict[str, str]:
-    """Return what gateways and workers are told: the developer's environment, and where this stack has everything."""
+    """Return what all of them are told: the developer's environment, and what this stack decides for everybody."""
     given = {name: value for name, value in surroundings.items() if value != ""}
     return {
         "JWT_ACCESS_TTL_SECS": str(_DAY_SECS),  # the token that is printed is good for a day
         "JWT_SECRET": state.secret("jwt_secret"),
         **given,
         "APP_HOST": settings.app_host,
-        "DATABASE_URL": backends.database_url,
-        "REDIS_URL": backends.redis_url,
         "OLLAMA_BASE_URL": backends.ollama_base_url,
         "GATEWAY_DRAIN_SECS": str(settings.gateway_drain_secs),
         "WORKER_DRAIN_SECS": str(settings.worker_drain_secs),

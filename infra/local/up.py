@@ -49,7 +49,7 @@ async def up(settings: StackSettings, surroundings: Mapping[str, str], say: Say)
             address = gateway_address(settings, settings.app_port)
             with state.address_published(address):
                 token = await _token(address, state, say)
-                model = await first_model(address, backends.redis_url, token)
+                model = await first_model(address, backends.redis.operator, token)
                 say(welcome.text(settings, backends, token, model, time.monotonic() - began_s))
                 await asyncio.Event().wait()
 
@@ -59,7 +59,7 @@ async def _start_all(
 ) -> Backends:
     say("starting PostgreSQL, Valkey and the models")
     backends = await start_backends(settings, state, surroundings, supervisor)
-    roles = Roles(settings, state, role_environment(surroundings, settings, state, backends))
+    roles = Roles(settings, state, backends, role_environment(surroundings, settings, state, backends))
     say(f"starting migrations, {settings.up_workers} x worker and {settings.up_gateways} x gateway")
     # At once, because importing is most of it: neither role asks PostgreSQL for anything until a request comes.
     await together(run(roles.migrations()), supervisor.start(*roles.workers(), *roles.gateways()))

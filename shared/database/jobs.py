@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Row, func, literal, literal_column, select, text, tuple_, update
+from sqlalchemy import Row, TextClause, func, literal, literal_column, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import ids
@@ -76,27 +76,35 @@ class FinishedJob(Struct, frozen=True, kw_only=True):
         )
 
 
-# The rows travel as one JSON parameter: any number of them is the same statement. Their users are locked against
-# deletion first, because one deleted user's row would otherwise refuse the whole batch.
 _columns = [column.name for column in jobs.columns]
-_INSERT = text(
-    f"""
-    INSERT INTO jobs ({", ".join(_columns)})
-    SELECT {", ".join(f"finished.{name}" for name in _columns)}
-    FROM (
-        SELECT DISTINCT ON (id) *
-        FROM json_populate_recordset(NULL::jobs, CAST(:rows AS json))
-        ORDER BY id, epoch DESC
-    ) AS finished
-    JOIN users ON users.id = finished.user_id
-    FOR KEY SHARE OF users
-    ON CONFLICT (id) DO UPDATE
-    SET {", ".join(f"{name} = excluded.{name}" for name in _columns)}
-    WHERE jobs.epoch < excluded.epoch
-    """  # noqa: S608  names of our own columns
-)
-
 _metadata = [column for column in jobs.columns if column is not jobs.c.answer]
+
+
+def _insertion_of(columns: Sequence[str]) -> TextClause:
+    """Return a statement that inserts these columns of any number of rows, which travel as one JSON parameter.
+
+    Their users are locked against deletion first: one deleted user's row would otherwise refuse the whole batch.
+    """
+    return text(
+        f"""
+        INSERT INTO jobs ({", ".join(columns)})
+        SELECT {", ".join(f"finished.{name}" for name in columns)}
+        FROM (
+            SELECT DISTINCT ON (id) *
+            FROM json_populate_recordset(NULL::jobs, CAST(:rows AS json))
+            ORDER BY id, epoch DESC
+        ) AS finished
+        JOIN users ON users.id = finished.user_id
+        FOR KEY SHARE OF users
+        ON CONFLICT (id) DO UPDATE
+        SET {", ".join(f"{name} = excluded.{name}" for name in columns)}
+        WHERE jobs.epoch < excluded.epoch
+        """  # noqa: S608  names of our own columns
+    )
+
+
+_INSERT = _insertion_of(_columns)
+_INSERT_METADATA = _insertion_of([column.name for column in _metadata])  # the role of workers sees no answers
 
 
 def created(job_id: str) -> datetime:
@@ -107,6 +115,11 @@ def created(job_id: str) -> datetime:
 async def record_finished(connection: AsyncConnection, rows: Sequence[FinishedJob]) -> None:
     """Insert the rows; those of users who are gone are left out. Safe to repeat, in any order."""
     await connection.execute(_INSERT, {"rows": msgspec.json.encode(rows).decode()})
+
+
+async def record_metadata(connection: AsyncConnection, rows: Sequence[FinishedJob]) -> None:
+    """Do what `record_finished` does with rows that have no answer; one that is stored stays."""
+    await connection.execute(_INSERT_METADATA, {"rows": msgspec.json.encode(rows).decode()})
 
 
 async def find(connection: AsyncConnection, job_id: str) -> FinishedJob | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 
+from infra.local.logins import Logins, Passwords
 from infra.local.ports import free_port
 from infra.local.postgresql import postgresql
 from infra.local.program import Program, RunningProgram, start
@@ -16,6 +17,7 @@ from infra.local.unprivileged import account_for_servers
 from infra.local.valkey import valkey
 from tests.benchmarks.answering import http_fault
 from tests.benchmarks.targets import MODELS, Target
+from tests.databases import migrated
 
 _CHECKOUT = Path(__file__).parents[2]
 _SLOTS = 1000
@@ -48,12 +50,14 @@ async def our_stack(
     """
     async with AsyncExitStack() as stack:
         environment = _settings(directory, model_port, slots)
-        redis = await _start_redis(stack, directory, environment)
-        await _start_postgresql(stack, directory, environment)
+        redis, redis_logins = await _start_redis(stack, directory)
+        database_logins = await _start_postgresql(stack, directory)
+        of_gateways = environment | {"REDIS_URL": redis_logins.gateway, "DATABASE_URL": database_logins.gateway}
+        of_workers = environment | {"REDIS_URL": redis_logins.worker, "DATABASE_URL": database_logins.worker}
         gateway_port = free_port()
-        gateway = await started(stack, _gateway("gateway", directory, environment, gateway_port))
+        gateway = await started(stack, _gateway("gateway", directory, of_gateways, gateway_port))
         worker_pids = [
-            (await started(stack, _worker(number, directory, environment, gateway_port))).pid
+            (await started(stack, _worker(number, directory, of_workers, gateway_port))).pid
             for number in range(1, workers + 1)
         ]
         yield Target(
@@ -62,7 +66,7 @@ async def our_stack(
             is_ours=True,
             token=await _sign_up(gateway_port),
             pids=(redis.pid, gateway.pid, *worker_pids),
-            spare=_gateway("spare-gateway", directory, environment, free_port()),
+            spare=_gateway("spare-gateway", directory, of_gateways, free_port()),
         )
 
 
@@ -89,6 +93,7 @@ def _settings(directory: Path, model_port: int, slots: int) -> dict[str, str]:
         "LOG_FORMAT": "json",
         "JWT_SECRET": secrets.token_hex(32),
         "JWT_ACCESS_TTL_SECS": "86400",
+        "MIGRATE_ON_START": "false",
         "RATE_LIMIT_ENABLED": "false",
         "QUEUE_MAX_DEPTH": "20000",
         "WORKER_SLOTS": str(slots),
@@ -97,15 +102,15 @@ def _settings(directory: Path, model_port: int, slots: int) -> dict[str, str]:
     }
 
 
-async def _start_redis(stack: AsyncExitStack, directory: Path, environment: dict[str, str]) -> RunningProgram:
-    program, environment["REDIS_URL"] = valkey(
-        directory / "valkey", port=free_port(), password=secrets.token_hex(16), log=directory / "valkey.log"
+async def _start_redis(stack: AsyncExitStack, directory: Path) -> tuple[RunningProgram, Logins]:
+    program, logins = valkey(
+        directory / "valkey", port=free_port(), passwords=Passwords.new(), log=directory / "valkey.log"
     )
-    return await started(stack, program)
+    return await started(stack, program), logins
 
 
-async def _start_postgresql(stack: AsyncExitStack, directory: Path, environment: dict[str, str]) -> None:
-    program, environment["DATABASE_URL"] = await postgresql(
+async def _start_postgresql(stack: AsyncExitStack, directory: Path) -> Logins:
+    program, url = await postgresql(
         directory / "postgresql",
         port=free_port(),
         password=secrets.token_hex(16),
@@ -113,6 +118,7 @@ async def _start_postgresql(stack: AsyncExitStack, directory: Path, environment:
         account=account_for_servers(),
     )
     await started(stack, program)
+    return await migrated(url)
 
 
 def _gateway(name: str, directory: Path, environment: Mapping[str, str], port: int) -> Program:

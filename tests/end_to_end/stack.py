@@ -1,5 +1,7 @@
 """The whole product as processes: gateways, workers, the servers they need, and a double in place of Ollama.
 
+Each process logs in as itself, and may do what its role is granted (migrations/roles.py, infra/redis/users.acl).
+
 It lives as long as the tests of this package, because a process takes a second or two to start. What one test adds
 to it ends with the test, and every test must leave it idle.
 """
@@ -17,12 +19,14 @@ import msgspec
 from redis.asyncio import Redis
 from sqlalchemy import RowMapping, func, select, text, update
 
+from infra.local.logins import Logins
 from shared.database.engine import Database
 from shared.database.engine import connect as connect_database
 from shared.database.tables import jobs, users
 from shared.redis_client import connect
 from shared.redis_keys import ATTENDED, DEADLINES, DELAYED, READERS, RUNNING, UNSTORED, WAITING, WORKERS
 from shared.redis_keys import MODELS as REDIS_MODELS
+from tests.databases import migrated
 from tests.end_to_end.client import CANARY, HANG_S, Account, Client
 from tests.faults.proxy import FaultProxy
 from tests.key_leaks import immortal_keys
@@ -40,21 +44,20 @@ class Stack:
     """Two gateways, one worker, a double, and whatever a test adds.
 
     Args:
-        redis_url: An empty Redis.
+        redis: An empty Redis.
         database_url: An empty database.
         logs: Where the processes write.
 
     """
 
-    def __init__(self, *, redis_url: str, database_url: str, logs: Path) -> None:
+    def __init__(self, *, redis: Logins, database_url: str, logs: Path) -> None:
         self.double = OllamaDouble(MODELS)
         self.redis: Redis
         self._database: Database
         self.gateways: list[ServerProcess] = []
         self.worker: ServerProcess
         self._settings = {
-            "REDIS_URL": redis_url,
-            "DATABASE_URL": database_url,
+            "MIGRATE_ON_START": "false",
             "JWT_SECRET": secrets.token_hex(32),
             "LOG_LEVEL": "DEBUG",
             "LOG_FORMAT": "json",
@@ -65,7 +68,9 @@ class Stack:
             "OLLAMA_RETRY_DELAY_MS": "2",
             "OLLAMA_BREAKER_THRESHOLD": "1000",  # most tests fail on purpose
         }
-        self._redis_url = redis_url
+        self._redis_logins = redis
+        self._database_url = database_url
+        self._database_logins: Logins
         self._logs = logs
         self._numbers = count(1)
         self._models = cycle(MODELS)
@@ -81,13 +86,14 @@ class Stack:
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as opening:
             opening.callback(self._judge_logs)
-            self.redis = await opening.enter_async_context(connect(self._redis_url, role="test"))
+            self.redis = await opening.enter_async_context(connect(self._redis_logins.operator, role="test"))
             await self.redis.flushall()
-            self._database = connect_database(self._settings["DATABASE_URL"], role="test")
+            await self.redis.acl_log_reset()
+            self._database_logins = await migrated(self._database_url)
+            self._database = connect_database(self._database_url, role="test")
             opening.push_async_callback(self._database.close)
             await opening.enter_async_context(self.double)
             self._keepers = await opening.enter_async_context(self._new_starter())
-            # The two gateways make the schema, both at once.
             *self.gateways, self.worker = await asyncio.gather(
                 self._start_gateway(self._keepers, {}),
                 self._start_gateway(self._keepers, {}),
@@ -108,6 +114,7 @@ class Stack:
             yield self
             await self.until_idle()
         await self._judge_keys()
+        await self._judge_permissions()
 
     async def client(self, user: str = "ada", *, gateway: ServerProcess | None = None) -> Client:
         """Return a client of a user, who signs up and logs in when first heard of; by default at the first gateway."""
@@ -193,8 +200,8 @@ class Stack:
             await self.until_served(gateway=gateway)
 
     async def add_proxy(self) -> FaultProxy:
-        """Return a way to Redis that the test can break."""
-        return await self._test.enter_async_context(FaultProxy(self._redis_url))
+        """Return a way of a gateway to Redis that the test can break."""
+        return await self._test.enter_async_context(FaultProxy(self._redis_logins.gateway))
 
     async def until_left(self, job_id: str, *, readers: int) -> None:
         """Wait until only so many gateways have readers of a job."""
@@ -269,14 +276,21 @@ class Stack:
         await wait_until(idle, description="every job has ended")
 
     async def _start_gateway(self, starter: ProcessStarter, settings: Mapping[str, object]) -> ServerProcess:
-        gateway = await starter("gateway", self._settings | _to_environment(settings))
+        stores = {"REDIS_URL": self._redis_logins.gateway, "DATABASE_URL": self._database_logins.gateway}
+        gateway = await starter("gateway", self._settings | stores | _to_environment(settings))
         await self.until_served(gateway=gateway)
         return gateway
 
     async def _start_worker(
         self, starter: ProcessStarter, double: OllamaDouble, settings: Mapping[str, object]
     ) -> ServerProcess:
-        return await starter("worker", self._settings | {"OLLAMA_BASE_URL": double.url} | _to_environment(settings))
+        own = {
+            "REDIS_URL": self._redis_logins.worker,
+            "DATABASE_URL": self._database_logins.worker,
+            "OLLAMA_BASE_URL": double.url,
+            "JWT_SECRET": "",
+        }
+        return await starter("worker", self._settings | own | _to_environment(settings))
 
     async def _sign_up(self, user: str) -> Account:
         credentials = {"email": f"{user}@example.org", "password": f"{CANARY} {secrets.token_hex(8)}"}
@@ -294,10 +308,18 @@ class Stack:
         leaked = await immortal_keys(self.redis)
         assert not leaked, f"keys that never expire: {leaked}"
 
+    async def _judge_permissions(self) -> None:
+        refused = [
+            f"{entry['username']} may not: {entry['object']} ({entry['reason']}, {entry['context']})"
+            for entry in await self.redis.acl_log()
+        ]
+        assert not refused, f"infra/redis/users.acl refused what a role needs: {refused}"
+
     def _judge_logs(self) -> None:
         tokens = [account.token for account in self._accounts.values()]
         for line in self.log_lines():
             assert not any(secret in line for secret in (CANARY, *tokens)), f"a secret in a log: {line}"
+            assert "permission denied" not in line, f"migrations/roles.py refused what a role needs: {line}"
             assert line.startswith("{"), f"a line that our log did not write: {line}"
             assert msgspec.json.decode(line)["level"] != "ERROR", f"a bug: {line}"
 

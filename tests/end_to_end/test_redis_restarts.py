@@ -33,7 +33,7 @@ async def running_stack(
     """A stack whose Redis is of its own."""
     async with databases.fresh() as database_url:
         logs = tmp_path_factory.mktemp("logs")
-        async with Stack(redis_url=servers.way.url, database_url=database_url, logs=logs) as stack:
+        async with Stack(redis=servers.logins, database_url=database_url, logs=logs) as stack:
             yield stack
 
 

@@ -17,11 +17,13 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
+from infra.local.logins import Logins, Passwords
 from infra.local.ports import free_port
 from infra.local.program import Program, RunningProgram, start
 from infra.local.valkey import valkey
 from shared.redis_client import connect
 from shared.redis_keys import DELAYED, RUNNING, WAITING
+from tests.databases import migrated
 from tests.faults.proxy import FaultProxy
 from tests.faults.storyteller import Storyteller
 from tests.processes import ProcessStarter, ServerProcess
@@ -144,13 +146,15 @@ class Site:
         self._postgresql = postgresql
         self._chance = chance
         self._sizes = gateways, workers
-        program, self._redis_url = valkey(
-            directory / "valkey", port=free_port(), password=secrets.token_hex(16), log=directory / "valkey.log"
+        program, self._redis_logins = valkey(
+            directory / "valkey", port=free_port(), passwords=Passwords.new(), log=directory / "valkey.log"
         )
+        self._database_logins: Logins
         self.valkey = Server(program)
         self._settings = {
             "JWT_SECRET": secrets.token_hex(32),
             "JWT_ACCESS_TTL_SECS": "86400",
+            "MIGRATE_ON_START": "false",
             "LOG_FORMAT": "json",
             "RATE_LIMIT_ENABLED": "false",
             "WORKER_SLOTS": str(SLOTS),
@@ -176,7 +180,8 @@ class Site:
         async with AsyncExitStack() as opening:
             await self.valkey.start()
             opening.push_async_callback(self.valkey.stop)
-            self.redis = await opening.enter_async_context(connect(self._redis_url, role="test"))
+            self.redis = await opening.enter_async_context(connect(self._redis_logins.operator, role="test"))
+            self._database_logins = await migrated(self._database_url)
             starter = await opening.enter_async_context(ProcessStarter(self.directory))
             gateways, workers = self._sizes
             for number in range(1, gateways + 1):
@@ -274,7 +279,7 @@ class Site:
 
     async def _gateway(self, opening: AsyncExitStack, starter: ProcessStarter, name: str) -> Part:
         port = free_port()
-        lines = await self._store_lines(opening)
+        lines = await self._store_lines(opening, self._redis_logins.gateway, self._database_logins.gateway)
         lines["clients"] = await self._line(opening, f"http://127.0.0.1:{port}")
         return Part(name, lines, starter, self._environment(lines) | {"APP_PORT": str(port)})
 
@@ -282,14 +287,14 @@ class Site:
         goes_on = len(self.storytellers) % 2 == 0  # so that answers are continued and begun anew
         storyteller = await opening.enter_async_context(Storyteller(MODELS, self.tellings, goes_on=goes_on))
         self.storytellers.append(storyteller)
-        lines = await self._store_lines(opening)
+        lines = await self._store_lines(opening, self._redis_logins.worker, self._database_logins.worker)
         lines["ollama"] = await self._line(opening, storyteller.url)
         return Part(name, lines, starter, self._environment(lines) | {"OLLAMA_BASE_URL": lines["ollama"].url})
 
-    async def _store_lines(self, opening: AsyncExitStack) -> dict[str, FaultProxy]:
+    async def _store_lines(self, opening: AsyncExitStack, redis_url: str, database_url: str) -> dict[str, FaultProxy]:
         return {
-            "redis": await self._line(opening, self._redis_url),
-            "postgresql": await self._line(opening, self._database_url),
+            "redis": await self._line(opening, redis_url),
+            "postgresql": await self._line(opening, database_url),
         }
 
     def _environment(self, lines: Mapping[str, FaultProxy]) -> dict[str, str]:

@@ -25,7 +25,13 @@ from tests.http_server import nobody_listening, serving
 CHECKOUT = Path(__file__).parents[2]
 DOCKERFILE = CHECKOUT / "infra" / "docker" / "Dockerfile"
 NGINX_TEMPLATE = CHECKOUT / "infra" / "nginx" / "nginx.conf.template"
-SECRETS = {"JWT_SECRET": "j" * 32, "POSTGRES_PASSWORD": "p" * 32, "REDIS_PASSWORD": "r" * 32}
+SECRETS = {
+    "JWT_SECRET": "j" * 32,
+    "POSTGRES_PASSWORD": "p" * 32,
+    "REDIS_PASSWORD": "r" * 32,
+    "GATEWAY_PASSWORD": "g" * 32,
+    "WORKER_PASSWORD": "w" * 32,
+}
 SET_BY_NGINX_ENTRYPOINT = {"NGINX_LOCAL_RESOLVERS"}
 
 STACK: dict[str, Any] = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())
@@ -84,6 +90,30 @@ def test_only_a_gateway_is_told_what_signs_tokens() -> None:
     told = {name for name, service in SERVICES.items() if service.get("environment", {}).get("JWT_SECRET") != ""}
     reads_env_file = {name for name, service in SERVICES.items() if "env_file" in service}
     assert told & reads_env_file == {"gateway"}
+
+
+@pytest.mark.parametrize(
+    ("service", "knows"),
+    [
+        ("nginx", set[str]()),
+        ("gateway", {"JWT_SECRET", "GATEWAY_PASSWORD"}),
+        ("worker", {"WORKER_PASSWORD"}),
+        ("migrate", {"POSTGRES_PASSWORD", "GATEWAY_PASSWORD", "WORKER_PASSWORD"}),
+        ("postgres", {"POSTGRES_PASSWORD"}),
+        ("redis", {"REDIS_PASSWORD", "GATEWAY_PASSWORD", "WORKER_PASSWORD"}),
+        ("ollama", set[str]()),
+    ],
+)
+def test_a_service_is_told_no_secret_but_its_own(service: str, knows: set[str]) -> None:
+    told = SERVICES[service].get("environment", {})
+    assert {name for name in SECRETS if any(f"${{{name}" in str(value) for value in told.values())} == knows
+    if "env_file" in SERVICES[service]:  # brings all of .env, and what is set here takes its place
+        assert {name for name in SECRETS if name not in told} == set()
+
+
+def test_no_password_stands_on_a_command_line() -> None:
+    for service in SERVICES.values():
+        assert "PASSWORD" not in str(service.get("command"))
 
 
 def test_only_nginx_can_be_reached_from_outside() -> None:

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from gateway.metrics.declared import MOST_MODELS, Metrics
 from gateway.metrics.scrape import Scraper
 from gateway.models.catalog import ModelCatalog
+from infra.local.logins import Passwords
 from infra.local.program import start
 from infra.local.valkey import valkey
 from shared import redis_keys
@@ -142,11 +143,13 @@ async def test_models_beyond_the_bound_are_added_up(redis: Redis, figures: Figur
 
 
 async def test_without_redis_the_rest_is_shown_and_nothing_stale(tmp_path: Path, free_port: int) -> None:
-    program, url = valkey(tmp_path / "valkey", port=free_port, password="throw-away", log=tmp_path / "valkey.log")
+    program, logins = valkey(
+        tmp_path / "valkey", port=free_port, passwords=Passwords.new(), log=tmp_path / "valkey.log"
+    )
     server = await start(program)
     try:
         await server.until_it_serves()
-        async with connect(url, role="test") as redis:
+        async with connect(logins.gateway, role="test") as redis:
             await announce(redis, worker("1", offer("a")), lease_ms=WORKER_LEASE_MS)
             figures = Figures(redis)
             await figures.renew()
