@@ -30,7 +30,9 @@ ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$(?!\n)"
 _CONTENT_TYPE = re.compile(r'application/json\s*(;\s*charset\s*=\s*"?utf-8"?\s*)?', re.IGNORECASE)
 _FAULT = re.compile(r"(?P<what>.*?)(?: - at `(?:key in )?\$\.?(?P<where>.*)`)?", re.DOTALL)
 _PATTERN = re.compile(r"matching regex .*", re.DOTALL)
-_FIELD = re.compile(r"Object (?:contains unknown|missing required) field `(?P<name>.*)`", re.DOTALL)
+_FIELD = re.compile(
+    r"(?:Object contains unknown|Object missing required|Expected .* in) field `(?P<name>.*)`", re.DOTALL
+)
 
 
 class JsonBody(Generic[Body]):

@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Raw, Struct
 
+from gateway.chat.free_json import free_json_fault
+from gateway.chat.images import image_fault
 from shared.clock import Timestamp
 from shared.events import ErrorDetail, Usage
 from shared.jobs import JobStatus
@@ -12,6 +14,16 @@ Unit = Annotated[float, Meta(ge=0, le=1)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 Text = Annotated[str, Meta(max_length=8 * 1024 * 1024)]
 ModelName = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$(?!\n)")]
+
+Image = Annotated[str, Meta(description="A PNG, JPEG or WebP in base64.", extra_json_schema={"contentEncoding": "base64"})]
+Duration = (
+    Annotated[
+        str,
+        Meta(max_length=64, pattern=r"^[+-]?(0|([0-9]+(\.[0-9]*)?(ns|us|µs|ms|s|m|h))+)$(?!\n)", examples=["5m"]),
+    ]
+    | Annotated[float, Meta(ge=-(10**9), le=10**9, description="Seconds.")]
+)
+"""As Ollama takes it: Go's text of a duration, or a number; below 0 is for ever."""
 
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -38,7 +50,10 @@ class FunctionCall(Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
     name: Annotated[str, Meta(min_length=1, max_length=256)]
     arguments: dict[str, Any]
-    index: int | None = None
+    index: Annotated[int, Meta(ge=0, le=1 << 31)] | None = None
+
+    def __post_init__(self) -> None:
+        _demand(free_json_fault(self.arguments), "arguments")
 
 
 class ToolCall(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -54,9 +69,13 @@ class Message(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
     role: Literal["system", "user", "assistant", "tool"]
     content: Text
     thinking: Text | None = None
-    images: Annotated[list[str], Meta(max_length=32)] | None = None  # base64
+    images: Annotated[list[Image], Meta(max_length=32)] | None = None
     tool_calls: Annotated[list[ToolCall], Meta(max_length=128)] | None = None
     tool_name: Annotated[str, Meta(max_length=256)] | None = None
+
+    def __post_init__(self) -> None:
+        for place, image in enumerate(self.images or ()):
+            _demand(image_fault(image), f"images[{place}]")
 
 
 class ChatRequest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,9 +87,21 @@ class ChatRequest(Struct, frozen=True, forbid_unknown_fields=True):
     format: Literal["json"] | dict[str, Any] | None = None
     tools: Annotated[list[dict[str, Any]], Meta(max_length=512)] | None = None
     think: bool | Literal["low", "medium", "high"] | None = None
-    keep_alive: str | int | None = None  # understood and without effect: tenants do not steer the GPU
+    keep_alive: Duration | None = None  # understood and without effect: tenants do not steer the GPU
     timeout_ms: Annotated[int, Meta(ge=1, le=86_400_000)] | None = None  # from `started`
     queue_timeout_ms: Annotated[int, Meta(ge=1, le=86_400_000)] | None = None  # from admission
+
+    def __post_init__(self) -> None:
+        if isinstance(self.format, dict):
+            _demand(free_json_fault(self.format), "format")
+        if self.tools:
+            _demand(free_json_fault(self.tools), "tools")
+
+
+def _demand(fault: str | None, field: str) -> None:
+    """Have msgspec refuse a value, with the path to the object whose field this is."""
+    if fault:
+        raise ValueError(f"{fault} in field `{field}`")
 
 
 class OllamaChat(Struct, frozen=True, omit_defaults=True):

@@ -5,6 +5,7 @@ from typing import Any
 
 from tests.end_to_end.client import CANARY, Client, ask, chat
 from tests.end_to_end.stack import Stack
+from tests.images import in_base64, png
 from tests.ollama_double import Answer, Cut, Fail, Hang, Raw, Thinking, ToolCalls
 from tests.waiting import wait_until
 
@@ -54,7 +55,7 @@ async def say_everything(client: Client, model: str) -> None:
     """Put the word wherever a chat has room for it."""
     messages = [
         {"role": "system", "content": CANARY},
-        {"role": "user", "content": CANARY, "images": [CANARY]},
+        {"role": "user", "content": CANARY, "images": [in_base64(png() + b"\0\0") + CANARY * 2]},
         {"role": "assistant", "content": CANARY, "thinking": CANARY, "tool_calls": CALLS},
         {"role": "tool", "content": CANARY, "tool_name": CANARY},
     ]
@@ -63,7 +64,7 @@ async def say_everything(client: Client, model: str) -> None:
         "format": {"title": CANARY},
         "tools": [{"type": "function", "function": {"name": CANARY, "description": CANARY}}],
         "think": True,
-        "keep_alive": CANARY,
+        "keep_alive": "5m",
     }
     async with client.stream(model, messages=messages, **fields) as stream:
         await stream.rest()

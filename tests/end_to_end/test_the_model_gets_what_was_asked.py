@@ -6,6 +6,7 @@ import pytest
 
 from tests.end_to_end.client import ask, chat
 from tests.end_to_end.stack import Stack
+from tests.images import in_base64, jpeg, png
 from tests.ollama_double import Answer
 
 TOOLS = [
@@ -62,7 +63,7 @@ MESSAGES: dict[str, list[dict[str, Any]]] = {
         },
         {"role": "tool", "content": "12 °C", "tool_name": "wetter"},
     ],
-    "images": [{"role": "user", "content": "What is this?", "images": ["iVBORw0KGgo=", "/9j/4AAQSkZJRg=="]}],
+    "images": [{"role": "user", "content": "What is this?", "images": [in_base64(png()), in_base64(jpeg())]}],
     "text of all kinds": [{"role": "user", "content": "a\r\nb\u2028c\x7f\u0085👩🏽‍💻\ufeff\U0010ffff"}],
     "no text": [{"role": "user", "content": ""}],
 }
