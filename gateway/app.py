@@ -20,8 +20,8 @@ from gateway.metrics.declared import Metrics
 from gateway.metrics.refusals import count_refusal
 from gateway.metrics.routes import metrics_routes
 from gateway.models.routes import model_routes
-from gateway.query_string import check_query
 from gateway.request_log import RequestLog
+from gateway.request_target import check_target
 from gateway.response_headers import ResponseHeaders
 from gateway.schema import schema_routes
 from gateway.secure_transport import RequireHttps
@@ -68,7 +68,7 @@ def create_routes(
         dependencies=provide_fields(GatewayState),
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=[lifespan],
-        before_request=check_query,
+        before_request=check_target,
         after_exception=[count_refusal],
         state=State(
             {"settings": settings, "metrics": metrics, "draining": draining, "metrics_listener": metrics_listener}

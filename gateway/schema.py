@@ -23,7 +23,7 @@ from gateway.dependencies import Injected
 from gateway.error_responses import status_of
 from gateway.operation import JSON, Answer, Operation, Parameter
 from gateway.principal import RequirePrincipal
-from gateway.query_string import STRICT_BELOW
+from gateway.request_target import STRICT_BELOW
 from gateway.settings import GatewaySettings
 from shared import errors
 from shared.errors import DeeperSensorError

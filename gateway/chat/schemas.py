@@ -15,7 +15,9 @@ Penalty = Annotated[float, Meta(ge=-2, le=2)]
 Text = Annotated[str, Meta(max_length=8 * 1024 * 1024)]
 ModelName = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$(?!\n)")]
 
-Image = Annotated[str, Meta(description="A PNG, JPEG or WebP in base64.", extra_json_schema={"contentEncoding": "base64"})]
+Image = Annotated[
+    str, Meta(description="A PNG, JPEG or WebP in base64.", extra_json_schema={"contentEncoding": "base64"})
+]
 Duration = (
     Annotated[
         str,

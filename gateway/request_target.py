@@ -1,7 +1,8 @@
-"""Holds the query of a request to what its route declares: on `/v1` what would be ignored is refused, and named.
+"""Holds path and query of a request to what its route declares.
 
-`?limt=5` is a mistake that an answer with 20 entries would hide, and of `?limit=1&limit=100` two readers may take
-different ones.
+Litestar finds the same route for `/metrics`, `//metrics`, `/metrics/` and `/%6detrics`; a proxy that keeps strangers
+from the first would let the others through. On `/v1` a query has nothing that would be ignored: `?limt=5` is a mistake
+that an answer with 20 entries would hide, and of `?limit=1&limit=100` two readers may take different ones.
 """
 
 import re
@@ -16,7 +17,7 @@ from gateway.admission.limited_routes import charge_address
 from gateway.chat import stream_links
 from gateway.chat.reader_access import RequireReader
 from gateway.operation import Operation
-from shared.errors import InvalidRequestError
+from shared.errors import InvalidRequestError, NotFoundError
 
 STRICT_BELOW = "/v1/"
 MAX_NAME_CHARS = 64  # of a name that comes back in the answer
@@ -25,13 +26,17 @@ _HALF_AN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
-async def check_query(request: Request[Any, Any, Any]) -> None:
+async def check_target(request: Request[Any, Any, Any]) -> None:
     """Run before the handler of every route.
 
     Raises:
+        NotFoundError: The path is not written as its route is.
         InvalidRequestError: A parameter is not declared, or stands there twice, or is no text in UTF-8.
 
     """
+    raw_path: bytes = request.scope["raw_path"]
+    if b"%" in raw_path or b"//" in raw_path or raw_path.endswith(b"/"):
+        raise NotFoundError("There is nothing at this path.")
     query: bytes = request.scope["query_string"]
     if query and request.scope["path"].startswith(STRICT_BELOW):
         handler = request.scope["route_handler"]
@@ -47,7 +52,7 @@ def refuse_undeclared(query: bytes, declared: frozenset[str]) -> None:
     """Look at every parameter of a query.
 
     Raises:
-        InvalidRequestError: As in `check_query`.
+        InvalidRequestError: As in `check_target`.
 
     """
     seen: set[str] = set()

@@ -1,6 +1,7 @@
+import httpx
 import pytest
 
-from gateway.query_string import MAX_NAME_CHARS, refuse_undeclared
+from gateway.request_target import MAX_NAME_CHARS, refuse_undeclared
 from shared.errors import InvalidRequestError
 
 DECLARED = frozenset({"limit", "status"})
@@ -36,3 +37,21 @@ def test_a_query_is_refused_unless_all_of_it_means_something(query: bytes, param
 )
 def test_what_is_declared_is_taken(query: bytes) -> None:
     refuse_undeclared(query, DECLARED)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param("//health", id="two slashes"),
+        pytest.param("/health/", id="a slash at the end"),
+        pytest.param("/%68ealth", id="an escape"),
+        pytest.param("/health%2fready", id="a slash as an escape"),
+        pytest.param("/health//ready", id="two slashes in the middle"),
+        pytest.param("/Health", id="another case"),
+        pytest.param("/health%00", id="NUL"),
+    ],
+)
+async def test_a_path_has_one_spelling(client: httpx.AsyncClient, path: str) -> None:
+    """Or a proxy that guards one would let the others through."""
+    response = await client.get(path)
+    assert (response.status_code, response.json()["error"]["code"]) == (404, "not_found")
