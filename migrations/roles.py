@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from migrations.settings import RoleSettings
 from shared.database.engine import asyncpg_url
 from shared.database.tables import jobs, metadata
+from shared.secret import Secret
 
 _INSUFFICIENT_PRIVILEGE = "42501"
 _SCRAM_ITERATIONS = 4096  # PostgreSQL's default; the passwords are random
@@ -45,7 +46,7 @@ class DatabaseRole(Struct, frozen=True):
     """Somebody who logs in."""
 
     name: str
-    password: str
+    password: Secret  # empty: it logs in by a certificate or the like
     grants: tuple[str, ...]
 
 
@@ -58,7 +59,7 @@ def roles_of(settings: RoleSettings) -> list[DatabaseRole]:
     """
     wanted = ((settings.gateway_database_url, _GATEWAY), (settings.worker_database_url, _WORKER))
     urls = [(asyncpg_url(url), grants) for url, grants in wanted if url]
-    return [DatabaseRole(url.username or "", str(url.password or ""), grants) for url, grants in urls]
+    return [DatabaseRole(url.username or "", Secret(url.password or ""), grants) for url, grants in urls]
 
 
 def grant(connection: Connection, roles: Sequence[DatabaseRole]) -> None:
@@ -89,7 +90,7 @@ def _log_in(connection: Connection, role: DatabaseRole) -> None:
     """Have the role be able to log in with its password; where that is for others to decide, leave it as it is."""
     exists = connection.execute(text("SELECT true FROM pg_roles WHERE rolname = :name"), {"name": role.name}).scalar()
     command = f"{'ALTER' if exists else 'CREATE'} ROLE {_quoted(connection, role.name)} LOGIN"
-    if role.password:  # without one, it logs in by a certificate or the like
+    if role.password:
         command += f" PASSWORD '{scram_verifier(role.password)}'"
     try:
         with connection.begin_nested():

@@ -1,8 +1,9 @@
 """Reads settings from the environment once and hands them out as frozen groups.
 
 A group is a frozen msgspec Struct; the variable's name is the field's name in upper case, its meaning, range and
-example stand in the field's `Meta`. There `extra` may have `expected`, a pattern in words, and `fault`, which is asked
-about a value and answers None or what is wrong with it. `env.sample` is checked against the groups by a test.
+example stand in the field's `Meta`. There `extra` may have `expected`, a pattern in words, `fault`, which is asked
+about a value and answers None or what is wrong with it, and `secret`, whose value no group shows (shared/secret.py).
+`env.sample` is checked against the groups by a test.
 """
 
 import os
@@ -14,6 +15,8 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 import msgspec
 from dotenv import dotenv_values
 from msgspec import Meta, Struct
+
+from shared.secret import Secret
 
 Group = TypeVar("Group", bound=Struct)
 
@@ -64,13 +67,16 @@ def _address_fault(parts: SplitResult) -> str | None:
     return None if parts.hostname else "it names no host"
 
 
-RedisUrl = Annotated[str, Meta(extra={"fault": redis_url_fault})]
+SECRET = {"secret": True}
+"""Marks a setting, as the `extra` of its `Meta`, that is or contains a secret."""
+
+RedisUrl = Annotated[str, Meta(extra={"fault": redis_url_fault, **SECRET})]
 HttpUrl = Annotated[str, Meta(extra={"fault": http_url_fault})]
 DatabaseUrl = Annotated[
     str,
     Meta(
         pattern=r"^(postgres|postgresql|postgresql\+asyncpg)://.+",
-        extra={"expected": "a URL that begins with postgresql://"},
+        extra={"expected": "a URL that begins with postgresql://", **SECRET},
     ),
 ]
 
@@ -169,7 +175,14 @@ def load(group: type[Group], environment: Mapping[str, str]) -> Group:
             fault = _own_fault(field.type, values[field.name])
         if fault:
             raise SettingsError(f"{variable} is wrong: {fault}. Example: {_example(variable, field.type)}")
+        if is_secret(field.type):
+            values[field.name] = Secret(text)
     return group(**values)
+
+
+def is_secret(annotation: Any) -> bool:  # noqa: ANN401  a type form
+    """Tell whether values of a setting of this type are hidden."""
+    return any(meta.extra and meta.extra.get("secret") for meta in _metas(annotation))
 
 
 def _own_fault(annotation: Any, value: object) -> str | None:  # noqa: ANN401  a type form

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from shared.settings import SettingsError
+from shared.settings import SECRET, SettingsError
 
 JWT_SECRET_MIN_BYTES = 32  # HS256 wants a key as long as its digest (RFC 7518, 3.2)
 
@@ -15,6 +15,7 @@ class AccountSettings(Struct, frozen=True):
     jwt_secret: Annotated[
         str,
         Meta(
+            extra=SECRET,
             description="Signs access tokens; at least 32 bytes, the same for all gateways. Unset: one per process.",
             examples=["$(openssl rand -hex 32)"],
         ),

@@ -4,6 +4,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from shared.settings import SECRET
+
 
 class MetricsSettings(Struct, frozen=True):
     """How Prometheus reads the gateway."""
@@ -11,7 +13,11 @@ class MetricsSettings(Struct, frozen=True):
     metrics_enabled: Annotated[bool, Meta(description="Whether metrics are served at all.", examples=["true"])] = True
     metrics_token: Annotated[
         str,
-        Meta(description="Bearer token that a scrape has to send; unset: none.", examples=["$(openssl rand -hex 32)"]),
+        Meta(
+            extra=SECRET,
+            description="Bearer token that a scrape has to send; unset: none.",
+            examples=["$(openssl rand -hex 32)"],
+        ),
     ] = ""
     prometheus_bind: Annotated[
         str,

@@ -1,7 +1,7 @@
 """Who logs in to a server of the stack: operators, gateways and workers, each with a password of their own."""
 
 import secrets
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -12,9 +12,9 @@ _PASSWORD_BYTES = 32
 class Passwords:
     """Of one server."""
 
-    operator: str
-    gateway: str
-    worker: str
+    operator: str = field(repr=False)
+    gateway: str = field(repr=False)
+    worker: str = field(repr=False)
 
     @classmethod
     def new(cls) -> Self:
@@ -26,9 +26,9 @@ class Passwords:
 class Logins:
     """By which URL each reaches one server."""
 
-    operator: str
-    gateway: str
-    worker: str
+    operator: str = field(repr=False)
+    gateway: str = field(repr=False)
+    worker: str = field(repr=False)
 
     @classmethod
     def shared(cls, url: str) -> Self:

@@ -41,8 +41,8 @@ class Program:
     """What messages and the log file call it, for example `gateway-1`."""
     argv: tuple[str, ...]
     """The command; its first word is a path or is found on PATH."""
-    environment: Mapping[str, str]
-    """Its whole environment."""
+    environment: Mapping[str, str] = field(repr=False)
+    """Its whole environment, secrets included."""
     log: Path
     """The file that its output is appended to."""
     fault: Fault = no_fault

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from infra.local.backends import Backends
 from infra.local.dead_worker import release_jobs
@@ -23,7 +23,7 @@ class Roles:
     settings: StackSettings
     state: StateDirectory
     backends: Backends
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = field(repr=False)
     """What all of them are told."""
 
     def migrations(self) -> Program:

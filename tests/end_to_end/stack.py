@@ -10,9 +10,11 @@ import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import astuple
 from itertools import count, cycle
 from pathlib import Path
 from typing import Self, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -56,9 +58,11 @@ class Stack:
         self._database: Database
         self.gateways: list[ServerProcess] = []
         self.worker: ServerProcess
+        self.jwt_secret, self.metrics_token = secrets.token_hex(32), secrets.token_hex(32)
         self._settings = {
             "MIGRATE_ON_START": "false",
-            "JWT_SECRET": secrets.token_hex(32),
+            "JWT_SECRET": self.jwt_secret,
+            "METRICS_TOKEN": self.metrics_token,
             "LOG_LEVEL": "DEBUG",
             "LOG_FORMAT": "json",
             "RATE_LIMIT_ENABLED": "false",
@@ -257,6 +261,13 @@ class Stack:
 
         await wait_until(waits, description="a gateway is about to commit a job")
 
+    def secrets(self) -> list[str]:
+        """Return what nobody must read anywhere: of operators, of the processes, and of everybody who has signed up."""
+        urls = (*astuple(self._redis_logins), *astuple(self._database_logins))
+        passwords = [str(urlsplit(url).password) for url in urls]
+        of_users = [text for account in self._accounts.values() for text in (account.password, account.token)]
+        return [self.jwt_secret, self.metrics_token, *passwords, *of_users]
+
     def log_lines(self) -> list[str]:
         """Return what all gateways and workers have logged since the stack began."""
         paths = (*self._logs.rglob("gateway-*.log"), *self._logs.rglob("worker-*.log"))
@@ -289,6 +300,7 @@ class Stack:
             "DATABASE_URL": self._database_logins.worker,
             "OLLAMA_BASE_URL": double.url,
             "JWT_SECRET": "",
+            "METRICS_TOKEN": "",
         }
         return await starter("worker", self._settings | own | _to_environment(settings))
 
@@ -316,9 +328,9 @@ class Stack:
         assert not refused, f"infra/redis/users.acl refused what a role needs: {refused}"
 
     def _judge_logs(self) -> None:
-        tokens = [account.token for account in self._accounts.values()]
+        confidential = (CANARY, *self.secrets())
         for line in self.log_lines():
-            assert not any(secret in line for secret in (CANARY, *tokens)), f"a secret in a log: {line}"
+            assert not any(text in line for text in confidential), f"a secret in a log: {line}"
             assert "permission denied" not in line, f"migrations/roles.py refused what a role needs: {line}"
             assert line.startswith("{"), f"a line that our log did not write: {line}"
             assert msgspec.json.decode(line)["level"] != "ERROR", f"a bug: {line}"

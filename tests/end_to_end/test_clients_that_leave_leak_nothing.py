@@ -139,7 +139,7 @@ async def cancel(client: Client, model: str) -> None:
 
 async def held(stack: Stack, gateway: ServerProcess) -> Held:
     """Look at the processes from outside, and at what they tell of themselves."""
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {stack.metrics_token}"}) as http:
         text = (await http.get(f"{gateway.url}/metrics")).text
     figures = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
     of_gateway, of_worker = psutil.Process(gateway.pid), psutil.Process(stack.worker.pid)
