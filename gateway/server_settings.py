@@ -7,14 +7,17 @@ from msgspec import Meta, Struct
 
 from shared.settings import Port, Seconds, SettingsError
 
-_ALL_ADDRESSES = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  nobody can connect to them
+_ALL_ADDRESSES = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  nobody can connect to them  # nosec B104
 _EXAMPLE_OF_PROXIES = "Example: TRUSTED_PROXY_IPS=10.0.0.0/8,127.0.0.1"
 
 
 class ServerSettings(Struct, frozen=True):
     """Where the gateway listens and how much it takes from a client."""
 
-    app_host: Annotated[str, Meta(description="Address to listen on.", examples=["0.0.0.0"])] = "127.0.0.1"  # noqa: S104
+    app_host: Annotated[
+        str,
+        Meta(description="Address to listen on.", examples=["0.0.0.0"]),  # noqa: S104  an example  # nosec B104
+    ] = "127.0.0.1"
     app_port: Annotated[Port, Meta(description="Port to listen on.", examples=["8000"])] = 8000
     app_public_url: Annotated[
         str,

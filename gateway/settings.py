@@ -19,7 +19,7 @@ from shared.settings import (
     load,
 )
 
-_EVERY_ADDRESS = {"0.0.0.0", "::"}  # noqa: S104  compared with, not listened on
+_EVERY_ADDRESS = {"0.0.0.0", "::"}  # noqa: S104  compared with, not listened on  # nosec B104
 
 
 class GatewaySettings(Struct, frozen=True):

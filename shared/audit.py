@@ -20,7 +20,7 @@ class SecurityEvent(StrEnum):
     LOGIN_LOCKED = "login_locked"  # refused unseen, because too many before it failed
     REFRESH_REUSED = "refresh_reused"  # a spent refresh token came back: one of two holders has stolen it
     LOGGED_OUT = "logged_out"
-    PASSWORD_CHANGED = "password_changed"  # noqa: S105  an event
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105  an event  # nosec B105
     KEY_CREATED = "key_created"
     KEY_REVOKED = "key_revoked"
     ACCESS_FORBIDDEN = "access_forbidden"  # any 403

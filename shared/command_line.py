@@ -34,4 +34,4 @@ def main() -> None:
     if given.role not in ROLES:
         parser.error("no role is given" if given.role is None else f"there is no role {given.role}")
     module, *words = ROLES[given.role]
-    os.execv(sys.executable, [sys.executable, "-m", module, *words, *given.arguments])  # noqa: S606  our own modules
+    os.execv(sys.executable, [sys.executable, "-m", module, *words, *given.arguments])  # noqa: S606  our own modules  # nosec B606

@@ -67,7 +67,7 @@ def _address_fault(parts: SplitResult) -> str | None:
     return None if parts.hostname else "it names no host"
 
 
-SECRET = {"secret": True}
+SECRET = {"secret": True}  # a name, no secret  # nosec B105
 """Marks a setting, as the `extra` of its `Meta`, that is or contains a secret."""
 
 RedisUrl = Annotated[str, Meta(extra={"fault": redis_url_fault, **SECRET})]

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _BIN = Path(sys.executable).parent
+_PACKAGES = ("gateway", "worker", "shared", "migrations", "infra")
 _QUICK = {
     "format": ("ruff", "format", "--check", "."),
     "lint": ("ruff", "check", "."),
     "types": ("pyright",),
     "imports": ("lint-imports",),
+    "security": ("bandit", "--quiet", "--configfile=pyproject.toml", "--recursive", *_PACKAGES),
 }
 _PYTEST = (
     "pytest",

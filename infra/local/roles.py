@@ -13,7 +13,7 @@ from infra.local.state_directory import StateDirectory
 
 _DAY_SECS = 86_400
 _STOP_MARGIN_S = 5  # beyond draining
-_ALL_ADDRESSES = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  nobody listens on them here
+_ALL_ADDRESSES = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  nobody listens on them here  # nosec B104
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,11 @@ class Roles:
         redis = self.backends.redis
         return self._program(
             "worker",
-            {"DATABASE_URL": self.backends.database.worker, "REDIS_URL": redis.worker, "JWT_SECRET": ""},
+            {
+                "DATABASE_URL": self.backends.database.worker,
+                "REDIS_URL": redis.worker,
+                "JWT_SECRET": "",  # a worker signs nothing  # nosec B105
+            },
             name=f"worker-{number}",
             fault=lambda pid: worker_fault(redis.operator, pid),
             bury=lambda pid: release_jobs(redis.operator, pid),

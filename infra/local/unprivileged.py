@@ -38,7 +38,9 @@ class Account:
 
     def may(self, act: str, path: Path) -> bool:
         """Tell whether this user may read (`-r`), write (`-w`) or run (`-x`) `path`, all its parents considered."""
-        return subprocess.run(["test", act, path], check=False, **self.as_popen_arguments()).returncode == 0
+        command = ["test", act, path]
+        test = subprocess.run(command, check=False, **self.as_popen_arguments())  # of our PATH  # nosec B607
+        return test.returncode == 0
 
 
 def account_for_servers() -> Account:

@@ -99,7 +99,7 @@ def _insertion_of(columns: Sequence[str]) -> TextClause:
         ON CONFLICT (id) DO UPDATE
         SET {", ".join(f"{name} = excluded.{name}" for name in columns)}
         WHERE jobs.epoch < excluded.epoch
-        """  # noqa: S608  names of our own columns
+        """  # noqa: S608  names of our own columns  # nosec B608
     )
 
 
