@@ -55,6 +55,12 @@ class ExceedsTokenLimitError(InvalidRequestError):
     code = "exceeds_token_limit"
 
 
+class ConversationFullError(InvalidRequestError):
+    """What was said in the conversation is, with the new messages, more than a chat may bring."""
+
+    code = "conversation_full"
+
+
 class UnsupportedMediaTypeError(InvalidRequestError):
     """The body is not declared as `application/json`."""
 
@@ -119,6 +125,12 @@ class EmailTakenError(ConflictError):
     """Somebody has signed up with this e-mail address."""
 
     code = "email_taken"
+
+
+class ConversationBusyError(ConflictError):
+    """A job has yet to answer in the conversation, or somebody else has just said something in it."""
+
+    code = "conversation_busy"
 
 
 # The caller must say who they are, or may not do this.

@@ -35,6 +35,7 @@ def make_job(
     timeout_ms: int = 60_000,
     is_durable: bool = False,
     api_key_id: str | None = None,
+    conversation_id: str | None = None,
 ) -> Job:
     """Return a new job."""
     return Job(
@@ -47,7 +48,8 @@ def make_job(
         traceparent="",
         timeout_ms=timeout_ms,
         calls_tools=False,
-        is_durable=is_durable,
+        is_durable=is_durable or conversation_id is not None,
+        conversation_id=conversation_id,
         api_key_id=api_key_id,
     )
 

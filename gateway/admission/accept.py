@@ -1,5 +1,7 @@
 """The gate for durable jobs: a place is reserved, the job stored in PostgreSQL, and then enqueued.
 
+With the job of a conversation what the client says is stored too: both are there, or neither.
+
 Once it is stored it is accepted: whatever fails after that, a gateway enqueues it (gateway/durability/restorer.py).
 """
 
@@ -12,8 +14,9 @@ from redis.exceptions import RedisError
 from gateway.admission.admit import Admission, to_admission, when_stored
 from gateway.admission.rate_limit import RETRY_WITHOUT_REDIS_S
 from gateway.admission.settings import QueueSettings
-from shared.database import accepted_jobs
+from shared.database import accepted_jobs, turns
 from shared.database.engine import Database
+from shared.database.turns import Turn
 from shared.demand import Demand
 from shared.durable_queue import DurableQueue
 from shared.errors import StoreUnavailableError, UnauthenticatedError
@@ -40,13 +43,17 @@ class DurableGate:
         slots: int,
         queue_timeout_ms: int,
         idempotency: Idempotency | None,
+        turn: Turn | None = None,
     ) -> Admission:
         """Accept a job, unless its idempotency key stands for one already, or refuse it and change nothing.
 
-        Takes what `Gate.admit` takes.
+        Takes what `Gate.admit` takes, and the turn of a conversation that the job is to answer.
 
         Raises:
             DeeperSensorError: What `Gate.admit` raises besides.
+            NotFoundError: The conversation is gone.
+            ConversationFullError: It is as long as one may be.
+            ConversationBusyError: A job has yet to answer in it, or more was said in it meanwhile.
             UnauthenticatedError: The user is gone.
             StoreUnavailableError: Redis or PostgreSQL is out of reach, or the job that the key stands for is long in
                 being stored. If PostgreSQL went away in the very moment of the commit, the job may be stored, and
@@ -66,7 +73,7 @@ class DurableGate:
         admission = to_admission(job.id, verdict, demand=demand, slots=slots)
         if admission.place is None:
             return admission
-        await self._store(job, demand=demand, queue_timeout_ms=queue_timeout_ms, idempotency=idempotency)
+        await self._store(job, demand=demand, queue_timeout_ms=queue_timeout_ms, idempotency=idempotency, turn=turn)
         try:
             place = await self._queue.enqueue(
                 job, channel=channel, queue_timeout_ms=queue_timeout_ms, idempotency=idempotency, demand=demand
@@ -76,11 +83,21 @@ class DurableGate:
             return admission
         return Admission(job.id, place or admission.place, admission.limits)
 
-    async def _store(self, job: Job, *, demand: Demand, queue_timeout_ms: int, idempotency: Idempotency | None) -> None:
+    async def _store(
+        self,
+        job: Job,
+        *,
+        demand: Demand,
+        queue_timeout_ms: int,
+        idempotency: Idempotency | None,
+        turn: Turn | None,
+    ) -> None:
         """Commit a job, or give up what was reserved for it."""
         async with AsyncExitStack() as unless_stored:
             unless_stored.push_async_callback(self._abandon, job, demand, idempotency)
             async with self._database.transaction() as connection:
+                if turn is not None:
+                    await turns.begin(connection, turn)
                 has_user = await accepted_jobs.accept(
                     connection, job, queue_timeout_ms=queue_timeout_ms, idempotency=idempotency
                 )

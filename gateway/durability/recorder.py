@@ -12,7 +12,7 @@ from collections.abc import Callable
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from shared.database import accepted_jobs, jobs
+from shared.database import turns
 from shared.database.engine import Database
 from shared.database.jobs import FinishedJob
 from shared.ended_jobs import EndedJobs
@@ -106,7 +106,7 @@ class Recorder:
             self._count(row)
 
     async def _store(self, ends: dict[str, JobEnd]) -> list[FinishedJob]:
-        """Commit ends with what was answered, and return that.
+        """Commit ends with what was answered, also as replies in conversations, and return that.
 
         Raises:
             StoreUnavailableError: PostgreSQL is out of reach; nothing is stored.
@@ -116,8 +116,8 @@ class Recorder:
             return []
         rows = [FinishedJob.of(job_id, end, await self._answered(job_id, end)) for job_id, end in ends.items()]
         async with self._database.transaction() as connection:
-            await jobs.record_finished(connection, rows)
-            await accepted_jobs.remove(connection, [row.id for row in rows if row.is_durable])
+            unwanted = await turns.end(connection, rows)
+        await self._ended_jobs.forget(unwanted)
         return rows
 
     async def _answered(self, job_id: str, end: JobEnd) -> list[Event]:

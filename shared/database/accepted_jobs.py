@@ -46,6 +46,7 @@ async def accept(
         "queue_timeout_ms": queue_timeout_ms,
         "idempotency_key": idempotency.key if idempotency else None,
         "fingerprint": idempotency.fingerprint if idempotency else None,
+        "conversation_id": job.conversation_id,
     }
     columns = [accepted_jobs.c[name] for name in values]
     row = select(users.c.id, *(literal(values[column.name], column.type) for column in columns))
@@ -75,6 +76,12 @@ async def ids_among(connection: AsyncConnection, job_ids: Sequence[str]) -> set[
     return set((await connection.execute(statement)).scalars())
 
 
+async def find_in_conversation(connection: AsyncConnection, conversation_id: str) -> str | None:
+    """Return the id of the job that has yet to answer in a conversation; None: there is none."""
+    statement = select(accepted_jobs.c.id).where(accepted_jobs.c.conversation_id == conversation_id)
+    return (await connection.execute(statement)).scalar_one_or_none()
+
+
 async def list_ids(connection: AsyncConnection, *, after: str, older_than_s: float, limit: int) -> list[str]:
     """Return ids in order, those that come after `after`; the youngest, which may not be in Redis yet, are left out."""
     statement = (
@@ -97,9 +104,10 @@ async def list_of_user(connection: AsyncConnection, user_id: str, *, before: str
     return [ListedJob(row.id, row.model) for row in rows]
 
 
-async def remove(connection: AsyncConnection, job_ids: Sequence[str]) -> None:
-    """Delete jobs that have ended."""
-    await connection.execute(delete(accepted_jobs).where(accepted_jobs.c.id.in_(job_ids)))
+async def remove(connection: AsyncConnection, job_ids: Sequence[str]) -> set[str]:
+    """Delete jobs that have ended, and return those that were here."""
+    statement = delete(accepted_jobs).where(accepted_jobs.c.id.in_(job_ids)).returning(accepted_jobs.c.id)
+    return set((await connection.execute(statement)).scalars())
 
 
 async def try_to_lock(connection: AsyncConnection) -> bool:

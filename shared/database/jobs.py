@@ -3,13 +3,27 @@
 No prompt is in it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Row, TextClause, func, literal, literal_column, select, text, tuple_, update
+from sqlalchemy import (
+    ARRAY,
+    Row,
+    TextClause,
+    Uuid,
+    any_,
+    bindparam,
+    func,
+    literal,
+    literal_column,
+    select,
+    text,
+    tuple_,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import ids
@@ -80,7 +94,7 @@ _columns = [column.name for column in jobs.columns]
 _metadata = [column for column in jobs.columns if column is not jobs.c.answer]
 
 
-def _insertion_of(columns: Sequence[str]) -> TextClause:
+def _insertion_of(columns: Sequence[str], *, returning: str = "") -> TextClause:
     """Return a statement that inserts these columns of any number of rows, which travel as one JSON parameter.
 
     Their users are locked against deletion first: one deleted user's row would otherwise refuse the whole batch.
@@ -99,11 +113,12 @@ def _insertion_of(columns: Sequence[str]) -> TextClause:
         ON CONFLICT (id) DO UPDATE
         SET {", ".join(f"{name} = excluded.{name}" for name in columns)}
         WHERE jobs.epoch < excluded.epoch
+        {returning}
         """  # noqa: S608  names of our own columns  # nosec B608
     )
 
 
-_INSERT = _insertion_of(_columns)
+_INSERT = _insertion_of(_columns, returning="RETURNING jobs.id")
 _INSERT_METADATA = _insertion_of([column.name for column in _metadata])  # the role of workers sees no answers
 
 
@@ -112,9 +127,15 @@ def created(job_id: str) -> datetime:
     return datetime.fromtimestamp(ids.created_ms(job_id) / 1000, UTC)
 
 
-async def record_finished(connection: AsyncConnection, rows: Sequence[FinishedJob]) -> None:
-    """Insert the rows; those of users who are gone are left out. Safe to repeat, in any order."""
-    await connection.execute(_INSERT, {"rows": msgspec.json.encode(rows).decode()})
+async def record_finished(connection: AsyncConnection, rows: Sequence[FinishedJob]) -> set[str]:
+    """Insert the rows; those of users who are gone are left out. Safe to repeat, in any order.
+
+    Returns:
+        Those that were news.
+
+    """
+    inserted = await connection.execute(_INSERT, {"rows": msgspec.json.encode(rows).decode()})
+    return {str(id_) for id_ in inserted.scalars()}
 
 
 async def record_metadata(connection: AsyncConnection, rows: Sequence[FinishedJob]) -> None:
@@ -144,6 +165,18 @@ async def list_of_user(
     if status is not None:
         statement = statement.where(jobs.c.status == status)
     return [_to_job(row) for row in await connection.execute(statement)]
+
+
+async def answered_among(connection: AsyncConnection, job_ids: Collection[str]) -> set[str]:
+    """Return those of the jobs whose answers are kept."""
+    statement = select(jobs.c.id).where(jobs.c.id.in_(job_ids), jobs.c.answer.is_not(None))
+    return set((await connection.execute(statement)).scalars())
+
+
+async def forget_answers_of(connection: AsyncConnection, job_ids: Collection[str]) -> None:
+    """Delete the answers of jobs; what they cost stays."""
+    ids = bindparam("ids", list(job_ids), ARRAY(Uuid(as_uuid=False)))
+    await connection.execute(update(jobs).where(jobs.c.id == any_(ids)).values(answer=None))
 
 
 async def forget_answers(connection: AsyncConnection, *, older_than_days: int, limit: int) -> int:

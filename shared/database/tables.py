@@ -5,6 +5,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Computed,
     DateTime,
     ForeignKey,
     Index,
@@ -17,7 +18,7 @@ from sqlalchemy import (
     Uuid,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TSVECTOR
 
 metadata = MetaData(
     naming_convention={
@@ -110,5 +111,55 @@ accepted_jobs = Table(
     Column("accepted_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
     Column("idempotency_key", Text),  # in Redis, as in shared/idempotency.py; NULL: the job has none
     Column("fingerprint", Text),  # of the request, with that key
+    Column(  # in which it answers, one job at a time; NULL: in none
+        "conversation_id", Uuid(as_uuid=False), ForeignKey("conversations.id", ondelete="CASCADE"), unique=True
+    ),
     Index("accepted_jobs_user_id_id_idx", "user_id", "id"),
+)
+
+# Indexed with its user's id, so that a search reads nothing of other users' words: docs/decisions/0017-search.md
+conversations = Table(
+    "conversations",
+    metadata,
+    Column("id", Uuid(as_uuid=False), primary_key=True),
+    Column("user_id", Uuid(as_uuid=False), ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("title", Text),  # NULL: nothing was said yet that could be one
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    Column("updated_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),  # of the last activity
+    Column("search", TSVECTOR, Computed("to_tsvector('simple'::regconfig, coalesce(title, ''))", persisted=True)),
+    Index("conversations_user_id_updated_at_id_idx", "user_id", "updated_at", "id"),
+    Index(
+        "conversations_search_idx",
+        text("(ARRAY[user_id])"),
+        "search",
+        postgresql_using="gin",
+        postgresql_with={"fastupdate": "off"},
+    ),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column(
+        "conversation_id", Uuid(as_uuid=False), ForeignKey("conversations.id", ondelete="CASCADE"), primary_key=True
+    ),
+    Column("position", Integer, primary_key=True),  # in the conversation, from 1
+    Column("id", Uuid(as_uuid=False), nullable=False),
+    Column("user_id", Uuid(as_uuid=False), nullable=False),  # of the conversation, for the index
+    Column("role", Text, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("parts", Text),  # JSON of shared/database/messages.py; NULL: it has nothing but its content
+    Column("status", Text, nullable=False),
+    Column("job_id", Uuid(as_uuid=False), unique=True),  # that it is the reply of; NULL: the client said it
+    Column("model", Text),  # that said it; NULL: the client did
+    Column("error_code", Text),  # of a reply; NULL: it is whole
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    Column("search", TSVECTOR, Computed("to_tsvector('simple'::regconfig, left(content, 32768))", persisted=True)),
+    Index(
+        "messages_search_idx",
+        text("(ARRAY[user_id])"),
+        "search",
+        postgresql_using="gin",
+        postgresql_with={"fastupdate": "off"},
+    ),
 )

@@ -1,5 +1,6 @@
 """The table `users`: who may use the gateway."""
 
+from collections.abc import Collection
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -65,6 +66,12 @@ async def find_by_email(connection: AsyncConnection, email: str) -> User | None:
     rows = await connection.execute(select(users).where(users.c.email == email))
     row = rows.one_or_none()
     return None if row is None else _to_user(row)
+
+
+async def keep(connection: AsyncConnection, user_ids: Collection[str]) -> None:
+    """Keep users from being deleted until the end of the transaction; those who are gone stay gone."""
+    statement = select(users.c.id).where(users.c.id.in_(user_ids)).order_by(users.c.id)
+    await connection.execute(statement.with_for_update(read=True, key_share=True))
 
 
 async def replace_password_hash(connection: AsyncConnection, user_id: str, *, old: str, new: str) -> None:
