@@ -10,6 +10,7 @@ from gateway.access import check_declared
 from gateway.accounts.routes import account_routes
 from gateway.chat.routes import chat_routes, stream_routes
 from gateway.client_address import ClientAddress
+from gateway.conversations.routes import conversation_routes
 from gateway.cross_origin import CrossOrigin
 from gateway.dependencies import provide_fields
 from gateway.draining import Draining
@@ -62,6 +63,7 @@ def create_routes(
             model_routes,
             chat_routes,
             stream_routes,
+            conversation_routes,
             *([metrics_routes(settings.metrics.metrics_token)] if settings.metrics.beside_the_api else []),
             *([schema_routes] if settings.server.schema_enabled else []),
         ],

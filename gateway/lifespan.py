@@ -41,6 +41,8 @@ from gateway.chat.schemas import ChatRequest
 from gateway.chat.stream_links import StreamLinks
 from gateway.chat.submit import ChatDesk
 from gateway.client_address import ClientAddress
+from gateway.conversations.deletion import Deletion
+from gateway.conversations.desk import ConversationDesk
 from gateway.draining import Draining
 from gateway.durability.recorder import Recorder
 from gateway.durability.restorer import Restorer
@@ -101,7 +103,8 @@ async def open_state(
             clock=clock,
             limits=Limits.of(settings.limits) if settings.limits.rate_limit_enabled else None,
         )
-        recorder = Recorder(redis, EndedJobs(redis), database, count=partial(count_durable, metrics))
+        ended_jobs = EndedJobs(redis)
+        recorder = Recorder(redis, ended_jobs, database, count=partial(count_durable, metrics))
         durable_queue = DurableQueue(
             redis,
             stream_retention_ms=retention_ms,
@@ -158,6 +161,7 @@ async def open_state(
             positions=positions,
             grace_ms=settings.queue.disconnect_grace_secs * 1000,
         )
+        canceller = Canceller(queue, database, restorer)
         yield GatewayState(
             settings=settings,
             clock=clock,
@@ -186,6 +190,8 @@ async def open_state(
                 attendance=attendance,
                 open_streams=open_streams,
                 resumption=resumption,
+                database=database,
+                most_bytes=settings.server.max_chat_request_size_bytes,
                 limits=limit_policy,
                 client_address=client_address,
                 body=JsonBody(ChatRequest, may_carry_images=True),
@@ -195,9 +201,11 @@ async def open_state(
             ),
             jobs=jobs,
             job_list=JobList(queue=queue, database=database),
-            canceller=Canceller(queue, database, restorer),
+            canceller=canceller,
             resumption=resumption,
             links=links,
+            conversations=ConversationDesk(database),
+            deletion=Deletion(database, ended_jobs, canceller),
         )
 
 

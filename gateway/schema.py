@@ -47,7 +47,8 @@ _LIMIT_HEADERS = ("RateLimit-Policy", "RateLimit")
 _ERROR_HEADERS = {401: ("WWW-Authenticate",), 429: ("Retry-After", *_LIMIT_HEADERS), 503: ("Retry-After",)}
 _HEADERS = {
     "Idempotent-Replayed": "`true`: the job is that of an earlier request with the same `Idempotency-Key`.",
-    "Location": "Where the job is.",
+    "Content-Disposition": "A name for the file.",
+    "Location": "Where to find it.",
     "Preference-Applied": "`respond-async`.",
     "RateLimit-Policy": "The limits that the request spent from (draft-ietf-httpapi-ratelimit-headers).",
     "RateLimit": "What is left of them, and the seconds until they are whole again.",

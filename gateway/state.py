@@ -15,6 +15,8 @@ from gateway.chat.resume import Resumption
 from gateway.chat.stream_links import StreamLinks
 from gateway.chat.submit import ChatDesk
 from gateway.client_address import ClientAddress
+from gateway.conversations.deletion import Deletion
+from gateway.conversations.desk import ConversationDesk
 from gateway.metrics.scrape import Scraper
 from gateway.models.catalog import ModelCatalog
 from gateway.principal import Authenticator
@@ -45,3 +47,5 @@ class GatewayState(Struct, frozen=True):
     canceller: Canceller
     resumption: Resumption
     links: StreamLinks
+    conversations: ConversationDesk
+    deletion: Deletion

@@ -1,5 +1,6 @@
 """What a client may ask of a chat. Unknown fields are refused; ranges are Ollama's, or what harms nobody else."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Raw, Struct
@@ -13,6 +14,8 @@ from shared.jobs import JobStatus
 Unit = Annotated[float, Meta(ge=0, le=1)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 Text = Annotated[str, Meta(max_length=8 * 1024 * 1024)]
+Id = Annotated[str, Meta(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$(?!\n)")]
+MOST_MESSAGES = 4096  # of a chat, and of a conversation
 ModelName = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$(?!\n)")]
 
 Image = Annotated[
@@ -84,11 +87,12 @@ class ChatRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """The body of `POST /v1/chat` and `POST /v1/chat/stream`."""
 
     model: ModelName
-    messages: Annotated[list[Message], Meta(min_length=1, max_length=4096)]
+    messages: Annotated[list[Message], Meta(min_length=1, max_length=MOST_MESSAGES)]
     options: Options | None = None
     format: Literal["json"] | dict[str, Any] | None = None
     tools: Annotated[list[dict[str, Any]], Meta(max_length=512)] | None = None
     think: bool | Literal["low", "medium", "high"] | None = None
+    conversation_id: Id | None = None  # what was said in it comes before the messages, which are stored in it
     keep_alive: Duration | None = None  # understood and without effect: tenants do not steer the GPU
     timeout_ms: Annotated[int, Meta(ge=1, le=86_400_000)] | None = None  # from `started`
     queue_timeout_ms: Annotated[int, Meta(ge=1, le=86_400_000)] | None = None  # from admission
@@ -110,7 +114,7 @@ class OllamaChat(Struct, frozen=True, omit_defaults=True):
     """The body of Ollama's `POST /api/chat`."""
 
     model: str
-    messages: list[Message]
+    messages: Sequence[Struct]
     stream: Literal[True]
     options: Options | None = None
     format: Literal["json"] | dict[str, Any] | None = None

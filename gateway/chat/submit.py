@@ -1,13 +1,14 @@
 """Takes a chat from its request to the queue, and its reader from there to the end of the answer."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
 import msgspec
 from msgspec import Struct
 
+from gateway.access import Access
 from gateway.admission.accept import DurableGate
 from gateway.admission.admit import Admission, Gate
 from gateway.admission.attendance import LEASE_MS, Attendance
@@ -18,12 +19,13 @@ from gateway.admission.rate_limit import LimitState
 from gateway.admission.settings import QueueSettings
 from gateway.admission.token_estimate import TokenEstimate, estimate_tokens
 from gateway.chat.disconnect import needs_readers
+from gateway.chat.history import History, PastMessage, history_of
 from gateway.chat.idempotency import HEADER as KEY_HEADER
 from gateway.chat.idempotency import idempotency_of
 from gateway.chat.look_up import JobDesk
 from gateway.chat.queue_position import queued_notice
 from gateway.chat.resume import Resumption
-from gateway.chat.schemas import ChatJob, ChatRequest, OllamaChat
+from gateway.chat.schemas import ChatJob, ChatRequest, Message, OllamaChat
 from gateway.chat.stream_links import StreamLinks
 from gateway.client_address import ClientAddress
 from gateway.metrics.reply_meter import ReplyMeter
@@ -34,6 +36,8 @@ from gateway.request_body import JsonBody
 from gateway.request_id import current_request_id
 from gateway.trace_context import traceparent_of
 from shared import ids
+from shared.database.engine import Database
+from shared.database.turns import Turn
 from shared.demand import Demand
 from shared.errors import IdempotencyMismatchError, InvalidRequestError
 from shared.idempotency import Idempotency
@@ -69,6 +73,7 @@ class _Order(Struct, frozen=True):
     queue_timeout_ms: int  # how long the job may wait
     needs_readers: bool  # whether it is cancelled when it has none
     grace_ms: int  # how long it goes on without any
+    turn: Turn | None  # of the conversation that the job is to answer in
 
 
 class ChatDesk:
@@ -83,6 +88,8 @@ class ChatDesk:
         attendance: Where readers sign off.
         open_streams: Where streams are kept open.
         resumption: Reads jobs that are there already.
+        database: Where conversations are.
+        most_bytes: Longest history of a conversation, new messages included.
         limits: Which limits a request has to pass.
         client_address: Where a request comes from.
         body: Reads the request's body.
@@ -103,12 +110,14 @@ class ChatDesk:
         attendance: Attendance,
         open_streams: OpenStreams,
         resumption: Resumption,
+        database: Database,
+        most_bytes: int,
         limits: LimitPolicy,
         client_address: ClientAddress,
         body: JsonBody[ChatRequest],
         links: StreamLinks,
         settings: QueueSettings,
-        new_meter: Callable[[str], ReplyMeter],
+        new_meter: Callable[..., ReplyMeter],
     ) -> None:
         self._relay = relay
         self._gate = gate
@@ -118,6 +127,8 @@ class ChatDesk:
         self._attendance = attendance
         self._open_streams = open_streams
         self._resumption = resumption
+        self._database = database
+        self._most_bytes = most_bytes
         self._limits = limits
         self._client_address = client_address
         self._body = body
@@ -129,7 +140,8 @@ class ChatDesk:
     async def submit(self, request: AuthenticatedRequest, *, is_stream: bool) -> AsyncGenerator[Submission]:
         """Enqueue a chat and read its job inside the block; leaving early counts as the reader's going away.
 
-        A request whose idempotency key stands for a job already reads that one, from its start.
+        A chat in a conversation is accepted as by `accept`: its job needs no reader. A request whose idempotency key
+        stands for a job already reads that one, from its start.
 
         Args:
             request: With a `ChatRequest` as its body.
@@ -138,7 +150,9 @@ class ChatDesk:
 
         Raises:
             InvalidRequestError: The body is wrong, in one of the ways of `JsonBody.read`, or a timeout is too long,
-                or the idempotency key is none or stands for another request; this is charged to the client's address.
+                or the idempotency key is none or stands for another request, or the conversation is gone, is too long,
+                or has yet to be answered in; this is charged to the client's address.
+            InsufficientScopeError: The API key allows chats, but no conversations.
             ModelNotFoundError: Nobody has the model.
             NoWorkerError: Nobody has it just now, and jobs may not wait.
             RateLimitedError: A rate limit is used up.
@@ -148,17 +162,18 @@ class ChatDesk:
 
         """
         try:
-            order = self._to_order(request, await self._body.read(request), is_stream=is_stream)
+            order = await self._to_order(request, await self._body.read(request), is_stream=is_stream)
         except InvalidRequestError:
             await charge_address(request.scope)
             raise
         job = order.job
-        meter = self._new_meter(job.model)
+        meter = self._new_meter(job.model, counts=not job.is_durable)
         # Reading begins before the job is in the queue, so that nothing live is missed.
         with self._relay.read(job.id, job.model, grace_ms=order.grace_ms, observe=meter.saw) as reader:
             admission = await self._enqueue(request, order)
             if admission.place is not None:
-                reader.resubmit = self._resubmission(order)
+                reader.is_durable = job.is_durable
+                reader.resubmit = None if job.is_durable else self._resubmission(order)
                 if is_stream:
                     self._announce(reader, admission.place, request.user)
                 try:
@@ -185,23 +200,12 @@ class ChatDesk:
 
         """
         try:
-            order = self._to_order(request, await self._body.read(request), is_durable=True)
+            order = await self._to_order(request, await self._body.read(request), is_durable=True)
         except InvalidRequestError:
             await charge_address(request.scope)
             raise
         job = order.job
-        try:
-            admission = await self._durable_gate.accept(
-                job,
-                demand=order.demand,
-                channel=self._relay.channel,
-                slots=self._catalog.registry.slots(job.model),
-                queue_timeout_ms=order.queue_timeout_ms,
-                idempotency=order.idempotency,
-            )
-        except IdempotencyMismatchError:
-            await charge_address(request.scope)
-            raise
+        admission = await self._enqueue(request, order)
         if admission.place is None:
             found = await self._jobs.find(admission.job_id, request.user)
             if not found.is_durable:
@@ -211,21 +215,35 @@ class ChatDesk:
         return Acceptance(accepted, admission.limits, is_replay=False)
 
     async def _enqueue(self, request: AuthenticatedRequest, order: _Order) -> Admission:
-        job = order.job
         try:
-            return await self._gate.admit(
+            return await self._pass_gate(order)
+        except InvalidRequestError:
+            await charge_address(request.scope)
+            raise
+
+    async def _pass_gate(self, order: _Order) -> Admission:
+        job = order.job
+        slots = self._catalog.registry.slots(job.model)
+        if job.is_durable:
+            return await self._durable_gate.accept(
                 job,
                 demand=order.demand,
                 channel=self._relay.channel,
-                slots=self._catalog.registry.slots(job.model),
+                slots=slots,
                 queue_timeout_ms=order.queue_timeout_ms,
-                unattended_ms=LEASE_MS if order.needs_readers else 0,
-                grace_ms=order.grace_ms,
                 idempotency=order.idempotency,
+                turn=order.turn,
             )
-        except IdempotencyMismatchError:
-            await charge_address(request.scope)
-            raise
+        return await self._gate.admit(
+            job,
+            demand=order.demand,
+            channel=self._relay.channel,
+            slots=slots,
+            queue_timeout_ms=order.queue_timeout_ms,
+            unattended_ms=LEASE_MS if order.needs_readers else 0,
+            grace_ms=order.grace_ms,
+            idempotency=order.idempotency,
+        )
 
     def _resubmission(self, order: _Order) -> Callable[[], Awaitable[None]]:
         return partial(
@@ -246,42 +264,53 @@ class ChatDesk:
         reader.stream_url = self._links.to(reader.job_id, credential=principal.credential)
         reader.begin_with(queued_notice(reader, place, slots=self._catalog.registry.slots(reader.model)))
 
-    def _to_order(
+    async def _to_order(
         self, request: AuthenticatedRequest, chat: ChatRequest, *, is_stream: bool = False, is_durable: bool = False
     ) -> _Order:
         settings = self._settings
         model = self._catalog.resolve(chat.model)
         idempotency = idempotency_of(request, chat)
+        history = await self._history_of(request.user, chat.conversation_id)
+        messages = [*(history.messages if history else ()), *chat.messages]
+        ollama_chat = _to_ollama(chat, model, messages)
         job = Job(
             id=ids.new_id(),
             kind=JobKind.CHAT,
             model=model,
             user_id=request.user.user_id,
-            request=_to_ollama(chat, model),
+            request=ollama_chat,
             request_id=current_request_id.get(),
             traceparent=traceparent_of(request.scope["headers"]),
             timeout_ms=_bounded("timeout_ms", chat.timeout_ms, settings.job_timeout_ms),
             calls_tools=bool(chat.tools),
-            is_durable=is_durable,
+            is_durable=is_durable or history is not None,
             api_key_id=request.user.key.id if request.user.key else None,
+            conversation_id=chat.conversation_id,
         )
         return _Order(
             job=job,
             demand=self._limits.of_job(
                 request.user,
                 self._client_address.of(request),
-                estimate=_estimate(chat, job.request),
+                estimate=_estimate(chat, messages, ollama_chat),
                 stream_id=job.id if is_stream else None,
             ),
             idempotency=idempotency,
             queue_timeout_ms=_bounded("queue_timeout_ms", chat.queue_timeout_ms, settings.queue_timeout_ms),
             needs_readers=needs_readers(request.scope),
             grace_ms=settings.disconnect_grace_secs * 1000 if is_stream or idempotency else 0,
+            turn=history and history.turn(chat.messages, is_too_long=len(ollama_chat) > self._most_bytes),
         )
 
+    async def _history_of(self, principal: Principal, conversation_id: str | None) -> History | None:
+        if conversation_id is None:
+            return None
+        principal.authorize(Access.CONVERSATIONS)
+        return await history_of(self._database, conversation_id, user_id=principal.user_id)
 
-def _estimate(chat: ChatRequest, request: bytes) -> TokenEstimate:
-    images = [image for message in chat.messages if message.images for image in message.images]
+
+def _estimate(chat: ChatRequest, messages: Sequence[Message | PastMessage], request: bytes) -> TokenEstimate:
+    images = [image for message in messages if message.images for image in message.images]
     return estimate_tokens(
         text_bytes=len(request) - sum(map(len, images)),
         images=len(images),
@@ -289,11 +318,11 @@ def _estimate(chat: ChatRequest, request: bytes) -> TokenEstimate:
     )
 
 
-def _to_ollama(request: ChatRequest, model: str) -> bytes:
+def _to_ollama(request: ChatRequest, model: str, messages: Sequence[Message | PastMessage]) -> bytes:
     return _encoder.encode(
         OllamaChat(
             model=model,
-            messages=request.messages,
+            messages=messages,
             stream=True,
             options=request.options,
             format=request.format,

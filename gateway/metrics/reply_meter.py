@@ -39,12 +39,21 @@ def count_durable(metrics: Metrics, row: FinishedJob) -> None:
 
 
 class ReplyMeter:
-    """Watches the events of a job on their way to its reader; the clock runs from here."""
+    """Watches the events of a job on their way to its reader; the clock runs from here.
 
-    def __init__(self, metrics: Metrics, clock: Clock, model: str) -> None:
+    Args:
+        metrics: What is counted and measured.
+        clock: Measures.
+        model: Of the job.
+        counts: Whether the job's end is counted here; that of a durable one is by `count_durable`.
+
+    """
+
+    def __init__(self, metrics: Metrics, clock: Clock, model: str, *, counts: bool = True) -> None:
         self._metrics = metrics
         self._clock = clock
         self._model = metrics.bounded_model(model)
+        self._counts = counts
         self._begun_s = clock.monotonic_s()
         self._first_s: float | None = None
         self._ended = False
@@ -70,11 +79,13 @@ class ReplyMeter:
         if self._first_s is not None and usage.completion_tokens > 1:
             elapsed_s = self._clock.monotonic_s() - self._first_s
             metrics.time_per_output_token.labels(model).observe(elapsed_s / (usage.completion_tokens - 1))
-        metrics.queue_wait.labels(model).observe(done.timings.queue_ms / 1000)
-        metrics.tokens.labels(model, "prompt").inc(usage.prompt_tokens)
-        metrics.tokens.labels(model, "completion").inc(usage.completion_tokens)
+        if self._counts:
+            metrics.queue_wait.labels(model).observe(done.timings.queue_ms / 1000)
+            metrics.tokens.labels(model, "prompt").inc(usage.prompt_tokens)
+            metrics.tokens.labels(model, "completion").inc(usage.completion_tokens)
         self._end(COMPLETED)
 
     def _end(self, outcome: str) -> None:
         self._ended = True
-        self._metrics.jobs.labels(self._model, outcome).inc()
+        if self._counts:
+            self._metrics.jobs.labels(self._model, outcome).inc()

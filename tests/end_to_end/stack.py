@@ -244,6 +244,11 @@ class Stack:
         async with self._database.transaction() as connection:
             await connection.execute(text(statement))
 
+    async def count(self, statement: str) -> int:
+        """Return the number that a query of the stack's database answers."""
+        async with self._database.transaction() as connection:
+            return (await connection.execute(text(statement))).scalar_one()
+
     @asynccontextmanager
     async def unable_to_accept(self) -> AsyncGenerator[None]:
         """Let no durable job be committed inside the block: whoever wants to waits for its end."""
