@@ -16,11 +16,10 @@ from msgspec import structs
 from redis.asyncio import Redis
 
 from gateway.accounts.access_tokens import AccessTokens
+from gateway.accounts.assembly import open_accounts
 from gateway.accounts.authenticate import TokenAuthenticator
 from gateway.accounts.identities import Identities
 from gateway.accounts.passwords import Passwords
-from gateway.accounts.registration import Registration
-from gateway.accounts.sessions import Sessions
 from gateway.accounts.signing_keys import SigningKeys, temporary_secret
 from gateway.admission.accept import DurableGate
 from gateway.admission.admit import Gate
@@ -46,7 +45,7 @@ from gateway.conversations.desk import ConversationDesk
 from gateway.draining import Draining
 from gateway.durability.recorder import Recorder
 from gateway.durability.restorer import Restorer
-from gateway.durability.retention import forget_old_answers
+from gateway.durability.retention import forget_expired_sessions, forget_old_answers
 from gateway.log_tail import LogTail
 from gateway.metrics.declared import Metrics
 from gateway.metrics.loop_lag import measure_loop_lag
@@ -127,6 +126,7 @@ async def open_state(
                 recorder.run(),
                 restorer.run(),
                 forget_old_answers(database, retention_days=settings.queue.job_retention_days),
+                forget_expired_sessions(database, clock),
                 measure_loop_lag(metrics, clock),
             )
         )
@@ -134,7 +134,6 @@ async def open_state(
         if metrics_listener:
             app = create_metrics_app(scraper, settings.metrics, settings.server.request_id_header)
             await stack.enter_async_context(served_on(metrics_listener, app))
-        passwords = Passwords(min_length=settings.accounts.password_min_length)
         keys = SigningKeys(
             settings.accounts.jwt_secret or temporary_secret(), previous=settings.accounts.jwt_secret_previous
         )
@@ -149,6 +148,17 @@ async def open_state(
             issuer=settings.accounts.jwt_issuer,
             ttl_s=settings.accounts.jwt_access_ttl_secs,
             clock=clock,
+        )
+        accounts = open_accounts(
+            settings.accounts,
+            redis=redis,
+            database=database,
+            queue=queue,
+            keys=keys,
+            access_tokens=tokens,
+            passwords=Passwords(min_length=settings.accounts.password_min_length),
+            clock=clock,
+            limits_addresses=settings.limits.rate_limit_enabled,
         )
         jobs = JobDesk(redis=redis, queue=queue, database=database, links=links)
         resumption = Resumption(
@@ -173,13 +183,9 @@ async def open_state(
             open_streams=open_streams,
             scraper=scraper,
             authenticator=TokenAuthenticator(tokens=tokens, identities=identities, clock=clock),
-            registration=Registration(mode=settings.accounts.signup_mode, database=database, passwords=passwords),
-            sessions=Sessions(
-                database=database,
-                passwords=passwords,
-                tokens=tokens,
-                valid_s=settings.accounts.jwt_refresh_ttl_secs,
-            ),
+            registration=accounts.registration,
+            sessions=accounts.sessions,
+            own_account=accounts.own_account,
             catalog=catalog,
             chats=ChatDesk(
                 relay=relay,

@@ -16,7 +16,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
 from gateway.access import Access
-from gateway.admission.limited_routes import LimitByAddress, LimitByUser, LimitStreams
+from gateway.admission.limited_routes import LimitAttempts, LimitByAddress, LimitByUser, LimitStreams
 from gateway.chat import stream_links
 from gateway.chat.reader_access import RequireReader
 from gateway.dependencies import Injected
@@ -42,7 +42,8 @@ _ERRORS_OF_BODY = (
 )
 _ERRORS_OF_LIMITS = (errors.RateLimitedError, errors.StoreUnavailableError)
 _AUTHENTICATING = frozenset({RequirePrincipal, RequireReader})
-_LIMITING = _AUTHENTICATING | {LimitByAddress, LimitByUser, LimitStreams}
+_LIMITED = frozenset({LimitAttempts, LimitByAddress, LimitByUser, LimitStreams})
+_LIMITING = _AUTHENTICATING | _LIMITED
 _LIMIT_HEADERS = ("RateLimit-Policy", "RateLimit")
 _ERROR_HEADERS = {401: ("WWW-Authenticate",), 429: ("Retry-After", *_LIMIT_HEADERS), 503: ("Retry-After",)}
 _HEADERS = {
@@ -163,7 +164,7 @@ def _path_parameters(route: _Route) -> list[dict[str, Any]]:
 
 
 def _responses(route: _Route, refs: Refs, request_id: str) -> dict[str, Any]:
-    is_limited = route.operation.is_limited or not route.middleware.isdisjoint({LimitByAddress, LimitByUser})
+    is_limited = route.operation.is_limited or not route.middleware.isdisjoint(_LIMITED)
     always = [request_id, *(_LIMIT_HEADERS if is_limited else ())]
     errors_by_status = {
         str(status): _error_response(list(group), refs, [request_id, *_ERROR_HEADERS.get(status, ())])

@@ -57,7 +57,7 @@ def read(environment: Mapping[str, str]) -> GatewaySettings:
     metrics = load(MetricsSettings, environment)
     _check_apart(server, metrics)
     accounts = load(AccountSettings, environment)
-    accounts.check_secrets(production=app.app_env == "production")
+    accounts.check(production=app.app_env == "production")
     return GatewaySettings(
         app=app,
         server=server,

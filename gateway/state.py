@@ -3,6 +3,7 @@
 from msgspec import Struct
 from redis.asyncio import Redis
 
+from gateway.accounts.own_account import OwnAccount
 from gateway.accounts.registration import Registration
 from gateway.accounts.sessions import Sessions
 from gateway.admission.open_streams import OpenStreams
@@ -40,6 +41,7 @@ class GatewayState(Struct, frozen=True):
     authenticator: Authenticator
     registration: Registration
     sessions: Sessions
+    own_account: OwnAccount
     catalog: ModelCatalog
     chats: ChatDesk
     jobs: JobDesk

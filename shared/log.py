@@ -37,11 +37,11 @@ _CREDENTIAL = re.compile(
         | \b bearer \s+
     ) [^\s&,;"'\\]+
     | (?P<scheme> :// [^\s:/@"]* : ) [^\s/@"]+ (?= @ )
-    | \b sk-ds- [\w-]+
+    | \b (?:rt|sk)-ds- [\w-]+
     | \b eyJ [\w-]+ \. [\w-]+ \. [\w-]+
     """
 )
-_HINTS = ("author", "token", "password", "secret", "bearer", "://", "sk-ds-", "eyj")  # one is in all that matches
+_HINTS = ("author", "token", "password", "secret", "bearer", "://", "-ds-", "eyj")  # one is in all that matches
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _bound_fields: ContextVar[Mapping[str, object]] = ContextVar("bound_fields", default={})  # noqa: B039  never changed
 

@@ -19,7 +19,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gateway.admission.rate_limit import RETRY_WITHOUT_REDIS_S, address_name
-from shared import redis_keys, scripts
+from shared import audit, redis_keys, scripts
+from shared.audit import SecurityEvent
 from shared.errors import (
     DeeperSensorError,
     StoreUnavailableError,
@@ -114,6 +115,7 @@ class Attempts:
                 "Attempts cannot be counted just now.", retry_after_s=RETRY_WITHOUT_REDIS_S
             ) from error
         if wait_ms:
+            audit.record(SecurityEvent.LOGIN_LOCKED, party="address" if by == 1 else "account")
             raise TooManyAttemptsError(
                 f"Too many attempts {'from this address' if by == 1 else 'for this account'} failed or are under way.",
                 retry_after_s=wait_ms / 1000,

@@ -22,8 +22,8 @@ MEMORY_KIB = 19 * 1024
 ITERATIONS = 2
 LANES = 1
 AT_ONCE = max(1, (os.cpu_count() or 1) // 2)  # streams need the other cores
-MAX_WAITING = 128  # 2 to 3 s of hashing on one core
-RETRY_AFTER_S = 3.0
+MAX_WAITING = 256  # 5 to 6 s of hashing on one core
+RETRY_AFTER_S = 5.0
 MAX_LENGTH = 256  # characters; what is longer is a denial of service, not a password
 
 
@@ -39,19 +39,17 @@ class Passwords:
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._waiting = 0
 
-    def check_new(self, password: str, *, email: str) -> None:
-        """Accept a password that somebody chooses, or say why not.
+    def check_new(self, password: str, *, email: str, param: str = "password") -> None:
+        """Accept a password that somebody chooses, or say why not; `param` is the field that it came in.
 
         Raises:
             InvalidRequestError: It is too short, too long, or among the first that an attacker tries.
 
         """
         if not self._min_length <= len(password) <= MAX_LENGTH:
-            raise InvalidRequestError(
-                f"A password has {self._min_length} to {MAX_LENGTH} characters.", param="password"
-            )
+            raise InvalidRequestError(f"A password has {self._min_length} to {MAX_LENGTH} characters.", param=param)
         if is_common(password) or password.casefold() == email:
-            raise InvalidRequestError("This password is one that attackers try first.", param="password")
+            raise InvalidRequestError("This password is one that attackers try first.", param=param)
 
     async def hash(self, password: str) -> str:
         """Return the Argon2id hash of `password`, with salt and parameters in it.

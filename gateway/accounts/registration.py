@@ -3,6 +3,8 @@
 from typing import Literal
 
 from gateway.accounts.passwords import Passwords
+from shared import audit
+from shared.audit import SecurityEvent
 from shared.database import users
 from shared.database.engine import Database
 from shared.database.users import Role, User
@@ -32,4 +34,6 @@ class Registration:
         self._passwords.check_new(password, email=email)
         password_hash = await self._passwords.hash(password)
         async with self._database.transaction() as connection:
-            return await users.create(connection, email=email, password_hash=password_hash, role=Role.USER)
+            user = await users.create(connection, email=email, password_hash=password_hash, role=Role.USER)
+        audit.record(SecurityEvent.SIGNED_UP, user_id=user.id)
+        return user

@@ -42,6 +42,16 @@ class AccountSettings(Struct, frozen=True):
             examples=["2592000"],
         ),
     ] = 2_592_000
+    login_failures_per_account: Annotated[
+        int, Meta(ge=1, le=100, description="Wrong passwords of an account until it has to wait.", examples=["5"])
+    ] = 5
+    login_failures_per_address: Annotated[
+        int,
+        Meta(ge=1, le=1_000_000, description="Wrong ones from an address, and logins at once.", examples=["20"]),
+    ] = 20
+    login_delay_max_secs: Annotated[
+        int, Meta(ge=1, le=3600, description="Longest wait after wrong passwords.", examples=["300"])
+    ] = 300
     signup_mode: Annotated[
         Literal["open", "closed"], Meta(description="Whether anybody may sign up.", examples=["closed"])
     ] = "open"
@@ -49,13 +59,18 @@ class AccountSettings(Struct, frozen=True):
         int, Meta(ge=8, le=128, description="Shortest password in characters (NIST SP 800-63B-4).", examples=["15"])
     ] = 15
 
-    def check_secrets(self, *, production: bool) -> None:
+    def check(self, *, production: bool) -> None:
         """Accept secrets that may sign; outside production also none, in place of which one is made at start.
 
         Raises:
-            SettingsError: One is too short, or missing in production.
+            SettingsError: A secret is too short, or missing in production; or sessions end before their access tokens.
 
         """
+        if self.jwt_refresh_ttl_secs < self.jwt_access_ttl_secs:
+            raise SettingsError(
+                f"JWT_REFRESH_TTL_SECS is wrong: expected at least JWT_ACCESS_TTL_SECS, {self.jwt_access_ttl_secs}. "
+                "Example: JWT_REFRESH_TTL_SECS=2592000"
+            )
         _check_secret("JWT_SECRET", self.jwt_secret, may_be_missing=not production)
         _check_secret("JWT_SECRET_PREVIOUS", self.jwt_secret_previous, may_be_missing=True)
 

@@ -30,6 +30,19 @@ class LimitByAddress:
         await self._app(scope, receive, send)
 
 
+class LimitAttempts:
+    """Middleware of routes that take a password or a refresh token."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Spend one request of the address's limit for these, and of its limit for all, then pass it on."""
+        policy: LimitPolicy = scope["litestar_app"].state.limit_policy
+        await _meet(scope, Demand(requests=policy.of_attempt(_address(scope))))
+        await self._app(scope, receive, send)
+
+
 class LimitByUser:
     """Middleware of routes behind `gateway.principal.RequirePrincipal`."""
 

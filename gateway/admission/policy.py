@@ -56,6 +56,14 @@ class LimitPolicy:
         per_minute = self._settings.rate_limit_address_requests_per_minute
         return (Limit(scope="address", name=address_name(address), per_minute=per_minute, burst=per_minute),)
 
+    def of_attempt(self, address: str) -> tuple[Limit, ...]:
+        """Return the limits of somebody who has to prove who they are, first the one for that."""
+        if not self._settings.rate_limit_enabled:
+            return ()
+        per_minute = self._settings.rate_limit_auth_requests_per_minute
+        limit = Limit(scope="auth", name=address_name(address), per_minute=per_minute, burst=per_minute)
+        return (limit, *self.of_address(address))
+
     def of_user(self, user: LimitedUser, address: str) -> tuple[Limit, ...]:
         """Return the rates of somebody's requests, first their own."""
         if not self._settings.rate_limit_enabled:

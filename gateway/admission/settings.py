@@ -71,3 +71,7 @@ class RateLimitSettings(Struct, frozen=True):
     rate_limit_address_requests_per_minute: Annotated[
         int, Meta(ge=1, le=60_000_000, description="Requests per minute and address.", examples=["600"])
     ] = 600
+    rate_limit_auth_requests_per_minute: Annotated[
+        int,
+        Meta(ge=1, le=60_000_000, description="Of these, with a password or a refresh token.", examples=["60"]),
+    ] = 60

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -74,11 +74,15 @@ async def keep(connection: AsyncConnection, user_ids: Collection[str]) -> None:
     await connection.execute(statement.with_for_update(read=True, key_share=True))
 
 
-async def replace_password_hash(connection: AsyncConnection, user_id: str, *, old: str, new: str) -> None:
-    """Store a new hash, unless the password was changed since `old` was read."""
-    await connection.execute(
-        update(users).where(users.c.id == user_id, users.c.password_hash == old).values(password_hash=new)
-    )
+async def replace_password_hash(connection: AsyncConnection, user_id: str, *, old: str, new: str) -> bool:
+    """Store a new hash; False: the password was changed since `old` was read, or there is no such user any more."""
+    statement = update(users).where(users.c.id == user_id, users.c.password_hash == old).values(password_hash=new)
+    return (await connection.execute(statement)).rowcount == 1
+
+
+async def remove(connection: AsyncConnection, user_id: str) -> None:
+    """Delete a user and all that is theirs."""
+    await connection.execute(delete(users).where(users.c.id == user_id))
 
 
 def _to_user(row: Row[Any]) -> User:

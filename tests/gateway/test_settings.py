@@ -15,6 +15,11 @@ STRONG = "0123456789abcdef0123456789abcdef"
         pytest.param(
             {"APP_ENV": "production", "JWT_SECRET": STRONG[:31]}, "JWT_SECRET has 31 bytes", id="a byte short"
         ),
+        pytest.param(
+            {"JWT_ACCESS_TTL_SECS": "3600", "JWT_REFRESH_TTL_SECS": "3599"},
+            "JWT_REFRESH_TTL_SECS is wrong: expected at least JWT_ACCESS_TTL_SECS, 3600",
+            id="sessions that end before their access tokens",
+        ),
         pytest.param({"JWT_SECRET": "weak"}, "JWT_SECRET has 4 bytes", id="a weak secret in development"),
         pytest.param(
             {"APP_ENV": "production", "JWT_SECRET": STRONG, "JWT_SECRET_PREVIOUS": STRONG[:31]},

@@ -196,6 +196,7 @@ def test_no_value_costs_the_line(value: object, expected: object) -> None:
         f"cannot reach postgresql://user:{SECRET}@127.0.0.1:5432/name",
         f"cannot reach redis://:{SECRET}@127.0.0.1",
         f"key sk-ds-{SECRET}",
+        f"session rt-ds-{SECRET}",
         f"got eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.{SECRET}",
     ],
 )

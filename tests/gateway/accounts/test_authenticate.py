@@ -5,11 +5,12 @@ from gateway.accounts.authenticate import TokenAuthenticator
 from gateway.accounts.identities import Identities
 from gateway.accounts.signing_keys import SigningKeys
 from gateway.principal import Limits
-from shared.database import sessions, users
+from shared.database import users
 from shared.database.engine import Database
 from shared.database.users import Role, User
 from shared.errors import UnauthenticatedError
 from tests.clocks import TurnedClock
+from tests.sessions import begin
 
 TTL_S = 600
 
@@ -49,7 +50,7 @@ async def ada(database: Database) -> User:
 @pytest.fixture
 async def session_id(database: Database, ada: User) -> str:
     async with database.transaction() as connection:
-        return await sessions.create(connection, ada.id, valid_s=86_400)
+        return await begin(connection, ada)
 
 
 async def test_a_token_leads_to_its_user_and_is_verified_once(

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.accounts.identities import FRESH_S, GRACE_S, Identities
 from gateway.principal import Limits
 from shared.credential import Credential, CredentialKind
-from shared.database import sessions, users
+from shared.database import users
 from shared.database.engine import Database, connect
 from shared.database.tables import sessions as session_table
 from shared.database.tables import users as table
@@ -18,6 +18,7 @@ from shared.database.users import Role
 from shared.errors import StoreUnavailableError, UnauthenticatedError
 from shared.ids import new_id
 from tests.clocks import TurnedClock
+from tests.sessions import begin
 
 LIMITS = Limits(requests_per_minute=60)
 
@@ -73,7 +74,7 @@ class Somebody(NamedTuple):
 async def log_in(database: Database, name: str, *, role: Role = Role.USER, valid_s: int = 86_400) -> Somebody:
     async with database.transaction() as connection:
         user = await users.create(connection, email=f"{name}@example.org", password_hash="-", role=role)
-        session_id = await sessions.create(connection, user.id, valid_s=valid_s)
+        session_id = await begin(connection, user, valid_s=valid_s)
     return Somebody(user.id, Credential(CredentialKind.SESSION, session_id))
 
 

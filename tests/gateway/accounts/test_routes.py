@@ -37,7 +37,13 @@ async def test_whoever_signs_up_can_log_in_and_is_known(client: httpx.AsyncClien
     logged_in = await log_in(client, "ADA@example.ORG")
     assert logged_in.status_code == 200
     token = logged_in.json()["access_token"]
-    assert logged_in.json() == {"access_token": token, "token_type": "bearer", "expires_in": 3600}
+    refresh_token = logged_in.json()["refresh_token"]
+    assert logged_in.json() == {
+        "access_token": token,
+        "token_type": "bearer",
+        "expires_in": 3600,
+        "refresh_token": refresh_token,
+    }
 
     me = await client.get("/v1/auth/me", headers={"Authorization": f"Bearer {token}"})
     assert me.status_code == 200
@@ -149,7 +155,7 @@ async def test_guessing_is_limited_by_address(start_process: ProcessStarter, dat
             body = {"email": "ada@example.org", "password": PASSWORD} if method == "POST" else None
             allowed = await client.request(method, path, json=body)
             assert allowed.status_code == 401
-            assert allowed.headers["RateLimit-Policy"] == '"address";q=4;w=60'
+            assert '"address";q=4;w=60' in allowed.headers["RateLimit-Policy"]
         refused = await client.get("/v1/auth/me")
         assert (refused.status_code, error_of(refused)["code"]) == (429, "rate_limited")
         assert 1 <= int(refused.headers["Retry-After"]) <= 15

@@ -4,12 +4,13 @@ import pytest
 from sqlalchemy import func, insert, update
 
 from shared.credential import Credential, CredentialKind
-from shared.database import holders, sessions, users
+from shared.database import holders, users
 from shared.database.engine import Database
 from shared.database.tables import api_keys
 from shared.database.tables import users as table
 from shared.database.users import Role, User
 from shared.ids import new_id
+from tests.sessions import begin
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ async def test_sessions_and_keys_are_found_together_with_what_they_allow(databas
     key_id, ends = new_id(), datetime.now(UTC) + timedelta(hours=1)
     async with database.transaction() as connection:
         await connection.execute(update(table).values(limits={"requests_per_minute": 7}))
-        session = Credential(CredentialKind.SESSION, await sessions.create(connection, ada.id, valid_s=60))
+        session = Credential(CredentialKind.SESSION, await begin(connection, ada, valid_s=60))
         await connection.execute(
             insert(api_keys).values(
                 id=key_id, user_id=ada.id, name="CI", prefix="sk-ds-1", digest=b"1", scopes=["chat"], models=["m"],

@@ -1,0 +1,63 @@
+"""What a gateway does with accounts, without its HTTP: to be asked directly, on a clock that tests turn."""
+
+from redis.asyncio import Redis
+
+from gateway.accounts.access_tokens import AccessTokens
+from gateway.accounts.assembly import Accounts, open_accounts
+from gateway.accounts.authenticate import TokenAuthenticator
+from gateway.accounts.identities import Identities
+from gateway.accounts.passwords import Passwords
+from gateway.accounts.settings import AccountSettings
+from gateway.accounts.signing_keys import SigningKeys
+from gateway.principal import Limits
+from shared.clock import Clock
+from shared.database.engine import Database
+from shared.job_queue import JobQueue
+
+SECRET = "a secret of the tests, longer than 32 bytes"
+ADDRESS = "192.0.2.7"
+ACCESS_TTL_S, REFRESH_TTL_S = 3_600, 86_400
+EMAIL, PASSWORD = "ada@example.org", "a quiet harbour at dawn"
+SETTINGS = AccountSettings(
+    jwt_access_ttl_secs=ACCESS_TTL_S, jwt_refresh_ttl_secs=REFRESH_TTL_S, login_failures_per_account=100
+)
+
+
+class AccountDesk:
+    """One gateway's part in accounts.
+
+    Args:
+        database: Where they are.
+        redis: Where failures and revocations are told.
+        clock: The gateway's.
+        settings: The operator's.
+        passwords: Hashes.
+
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        redis: Redis,
+        clock: Clock,
+        settings: AccountSettings = SETTINGS,
+        *,
+        passwords: Passwords | None = None,
+    ) -> None:
+        keys = SigningKeys(SECRET)
+        tokens = AccessTokens(keys=keys, issuer="deepersensor", ttl_s=settings.jwt_access_ttl_secs, clock=clock)
+        identities = Identities(database=database, clock=clock, limits=Limits(requests_per_minute=60))
+        self.tokens = tokens
+        self.authenticator = TokenAuthenticator(tokens=tokens, identities=identities, clock=clock)
+        self.accounts: Accounts = open_accounts(
+            settings,
+            redis=redis,
+            database=database,
+            queue=JobQueue(redis),
+            keys=keys,
+            access_tokens=tokens,
+            passwords=passwords or Passwords(min_length=settings.password_min_length),
+            clock=clock,
+            limits_addresses=False,
+        )
+        self.sessions = self.accounts.sessions
