@@ -8,6 +8,7 @@ from litestar.types import ASGIApp
 
 from gateway.access import check_declared
 from gateway.accounts.routes import account_routes
+from gateway.api_keys.routes import api_key_routes
 from gateway.chat.routes import chat_routes, stream_routes
 from gateway.client_address import ClientAddress
 from gateway.conversations.routes import conversation_routes
@@ -60,6 +61,7 @@ def create_routes(
         route_handlers=[
             health_routes,
             account_routes,
+            api_key_routes,
             model_routes,
             chat_routes,
             stream_routes,

@@ -5,7 +5,7 @@ and not a gateway that does not come up.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from socket import socket
@@ -29,6 +29,8 @@ from gateway.admission.open_streams import OpenStreams
 from gateway.admission.policy import LimitPolicy
 from gateway.admission.rate_limit import RateLimiter
 from gateway.admission.sweeper import Sweeper
+from gateway.api_keys.keyring import Keyring
+from gateway.api_keys.last_use import LastUse
 from gateway.chat.cancel import Canceller
 from gateway.chat.list_jobs import JobList
 from gateway.chat.look_up import JobDesk
@@ -64,6 +66,7 @@ from shared.durable_queue import DurableQueue
 from shared.ended_jobs import EndedJobs
 from shared.garbage import collect_rarely
 from shared.job_queue import JobQueue
+from shared.revocations import Revocations, published
 from shared.subscription import Subscription
 
 
@@ -97,11 +100,19 @@ async def open_state(
         )
         log_tail = LogTail(redis, waiting, relay.offer)
         positions = QueuePositions(queue, relay, catalog)
+        revocations = Revocations(redis)
         identities = Identities(
             database=database,
+            revocations=revocations,
             clock=clock,
             limits=Limits.of(settings.limits) if settings.limits.rate_limit_enabled else None,
         )
+        revocation = Revocation(relay, identities)
+        keyring = Keyring(
+            database=database, revocations=revocations, secret=settings.accounts.api_key_secret, clock=clock
+        )
+        last_use = LastUse(database)
+        stack.push_async_callback(last_use.write)
         ended_jobs = EndedJobs(redis)
         recorder = Recorder(redis, ended_jobs, database, count=partial(count_durable, metrics))
         durable_queue = DurableQueue(
@@ -110,7 +121,16 @@ async def open_state(
             answer_retention_ms=settings.queue.job_retention_days * 86_400_000,
         )
         restorer = Restorer(redis, durable_queue, database, channel=relay.channel)
-        subscription = await subscribe(listening, relay, catalog, recorder)
+        subscription = await subscribe(
+            listening,
+            relay,
+            {
+                redis_keys.REGISTRY_CHANNEL: catalog.renew_soon,
+                redis_keys.ENDS_CHANNEL: recorder.hurry,
+                redis_keys.REVOCATIONS_CHANNEL: revocation.hurry,
+            },
+            revoked=identities.doubt,
+        )
         await stack.enter_async_context(
             running(
                 subscription.run(),
@@ -122,7 +142,8 @@ async def open_state(
                 positions.run(),
                 log_tail.run(),
                 LostReaders(relay, database).run(),
-                Revocation(relay, identities).run(),
+                revocation.run(),
+                last_use.run(),
                 recorder.run(),
                 restorer.run(),
                 forget_old_answers(database, retention_days=settings.queue.job_retention_days),
@@ -154,6 +175,7 @@ async def open_state(
             redis=redis,
             database=database,
             queue=queue,
+            revocations=revocations,
             keys=keys,
             access_tokens=tokens,
             passwords=Passwords(min_length=settings.accounts.password_min_length),
@@ -182,7 +204,11 @@ async def open_state(
             rate_limiter=RateLimiter(redis),
             open_streams=open_streams,
             scraper=scraper,
-            authenticator=TokenAuthenticator(tokens=tokens, identities=identities, clock=clock),
+            authenticator=TokenAuthenticator(
+                tokens=tokens, keyring=keyring, last_use=last_use, identities=identities, clock=clock
+            ),
+            keyring=keyring,
+            revocations=revocations,
             registration=accounts.registration,
             sessions=accounts.sessions,
             own_account=accounts.own_account,
@@ -215,15 +241,26 @@ async def open_state(
         )
 
 
-async def subscribe(redis: Redis, relay: Relay, catalog: ModelCatalog, recorder: Recorder) -> Subscription:
-    """Return the one subscription of this process, which still has to be run."""
-    news = {redis_keys.REGISTRY_CHANNEL: catalog.renew_soon, redis_keys.ENDS_CHANNEL: recorder.hurry}
+async def subscribe(
+    redis: Redis, relay: Relay, news: Mapping[str, Callable[[], None]], *, revoked: Callable[[list[str]], None]
+) -> Subscription:
+    """Return the one subscription of this process, which still has to be run.
+
+    Args:
+        redis: Of this subscription's own.
+        relay: Hears of its jobs.
+        news: By channel, whom to tell that there is something to look at, or may have been.
+        revoked: Hears which credentials are revoked.
+
+    """
 
     def deliver(channel: str, data: bytes) -> None:
         if channel == relay.channel:
             relay.deliver(data)
-        else:
-            news[channel]()
+            return
+        if channel == redis_keys.REVOCATIONS_CHANNEL:
+            revoked(published(data))
+        news[channel]()
 
     def resubscribed(channel: str) -> None:
         if channel == relay.channel:

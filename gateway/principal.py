@@ -13,6 +13,7 @@ from gateway.admission.limits import Limits
 from shared.credential import Credential
 from shared.database.users import Role
 from shared.errors import ForbiddenError, InsufficientScopeError, UnauthenticatedError
+from shared.model_names import tagged
 
 _SCHEME = b"bearer "
 
@@ -22,7 +23,7 @@ class Key(Struct, frozen=True):
 
     id: str
     scopes: frozenset[Access]
-    models: frozenset[str] | None  # None: all
+    models: frozenset[str] | None  # whole names; None: all
     limits: Limits = Limits()  # its own, beside its owner's
 
 
@@ -53,6 +54,10 @@ class Principal(Struct, frozen=True):
                 raise ForbiddenError("Only admins may do this.")
         elif access is not Access.ANY_CREDENTIAL and access not in self.key.scopes:
             raise InsufficientScopeError(f"This needs {_needed(access)}.")
+
+    def may_ask(self, model: str) -> bool:
+        """Tell whether they may ask a model."""
+        return self.key is None or self.key.models is None or tagged(model) in self.key.models
 
 
 def _needed(access: Access) -> str:
@@ -107,6 +112,28 @@ class RequirePrincipal:
             await charge_address(scope)
             raise
         scope["user"] = principal
+        await self._app(scope, receive, send)
+
+
+class RecognizePrincipal:
+    """Middleware of routes that anybody may call, and that answer a caller's key by what it allows.
+
+    It sets `request.user` to the principal, or to None for who shows no credential, who is refused where
+    `MODELS_REQUIRE_AUTH` is set. A credential that is not good is refused everywhere, so that nobody takes everybody's
+    answer for theirs.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Find out who it is, then pass the request on."""
+        state = scope["litestar_app"].state
+        is_anonymous = all(name != b"authorization" for name, _ in scope["headers"])
+        if is_anonymous and not state.settings.accounts.models_require_auth:
+            scope["user"] = None
+        else:
+            scope["user"] = await state.authenticator.authenticate(bearer_token(scope))
         await self._app(scope, receive, send)
 
 

@@ -22,7 +22,7 @@ from gateway.chat.reader_access import RequireReader
 from gateway.dependencies import Injected
 from gateway.error_responses import status_of
 from gateway.operation import JSON, Answer, Operation, Parameter
-from gateway.principal import RequirePrincipal
+from gateway.principal import RecognizePrincipal, RequirePrincipal
 from gateway.request_target import STRICT_BELOW
 from gateway.settings import GatewaySettings
 from shared import errors
@@ -139,6 +139,8 @@ def _operation(route: _Route, refs: Refs, request_id: str) -> dict[str, Any]:
 
 def _security(route: _Route) -> dict[str, Any]:
     """Return which of the schemes lets a caller in; any one of them does."""
+    if RecognizePrincipal in route.middleware:
+        return {"security": [{}, {"bearer": []}]}
     if route.middleware.isdisjoint(_AUTHENTICATING):
         return {}
     by_link = [{"link": []}] if RequireReader in route.middleware else []
@@ -193,7 +195,7 @@ def _errors(route: _Route) -> set[type[DeeperSensorError]]:
         found.update(_ERRORS_OF_LIMITS)
     if route.operation.is_limited or LimitStreams in route.middleware:
         found.add(errors.ConcurrencyLimitedError)
-    if not route.middleware.isdisjoint(_AUTHENTICATING):
+    if not route.middleware.isdisjoint(_AUTHENTICATING | {RecognizePrincipal}):
         found.add(errors.UnauthenticatedError)
     return found
 

@@ -9,6 +9,7 @@ from gateway.accounts.sessions import Sessions
 from gateway.admission.open_streams import OpenStreams
 from gateway.admission.policy import LimitPolicy
 from gateway.admission.rate_limit import RateLimiter
+from gateway.api_keys.keyring import Keyring
 from gateway.chat.cancel import Canceller
 from gateway.chat.list_jobs import JobList
 from gateway.chat.look_up import JobDesk
@@ -24,6 +25,7 @@ from gateway.principal import Authenticator
 from gateway.settings import GatewaySettings
 from shared.clock import Clock
 from shared.database.engine import Database
+from shared.revocations import Revocations
 
 
 class GatewayState(Struct, frozen=True):
@@ -42,6 +44,8 @@ class GatewayState(Struct, frozen=True):
     registration: Registration
     sessions: Sessions
     own_account: OwnAccount
+    keyring: Keyring
+    revocations: Revocations
     catalog: ModelCatalog
     chats: ChatDesk
     jobs: JobDesk

@@ -133,6 +133,12 @@ class ConversationBusyError(ConflictError):
     code = "conversation_busy"
 
 
+class TooManyApiKeysError(ConflictError):
+    """The user has as many API keys as one may have."""
+
+    code = "too_many_api_keys"
+
+
 # The caller must say who they are, or may not do this.
 
 
@@ -166,6 +172,18 @@ class WrongPasswordError(ForbiddenError):
     """The password that has to be given once more, for a change of the account, is not the account's."""
 
     code = "wrong_password"
+
+
+class ModelNotAllowedError(ForbiddenError):
+    """The API key is not for this model."""
+
+    code = "model_not_allowed"
+
+
+class LimitAboveOwnersError(ForbiddenError):
+    """An API key was to have a limit above its owner's."""
+
+    code = "limit_above_owners"
 
 
 # The caller should come back later: nothing was spent, nothing was queued.

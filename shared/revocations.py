@@ -21,6 +21,8 @@ GRACE_S = 600.0  # for so long it goes on believing, asking here, when PostgreSQ
 KEPT_MS = 900_000  # longer than the two together
 RETRY_AFTER_S = 2.0
 
+_USER = "user:"
+
 
 class Revocations:
     """What is revoked, for all processes."""
@@ -61,6 +63,16 @@ class Revocations:
         except RedisError as error:
             raise _out_of_reach() from error
         return {credential for credential, mark in zip(credentials, marks, strict=True) if mark is not None}
+
+
+def everything_of(user_id: str) -> str:
+    """Return the name of all credentials of a user, those included that nobody has thought of."""
+    return f"{_USER}{user_id}"
+
+
+def user_in(name: str) -> str | None:
+    """Return whose credentials `name` stands for if it is a name of all of them; None: it is the name of one."""
+    return name.removeprefix(_USER) if name.startswith(_USER) else None
 
 
 def published(data: bytes) -> list[str]:

@@ -9,11 +9,13 @@ from pathlib import Path
 from signal import Signals
 
 import asyncpg
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from infra.local.logins import Logins, Passwords
 from migrations.roles import roles_of
 from migrations.settings import RoleSettings
 from migrations.upgrade import upgrade
+from shared.database.engine import Database
 
 
 class Databases:
@@ -63,6 +65,20 @@ async def migrated(owner_url: str) -> Logins:
     settings = RoleSettings(gateway_database_url=logins.gateway, worker_database_url=logins.worker)
     await upgrade(owner_url, roles=roles_of(settings))
     return logins
+
+
+class SwitchedDatabase(Database):
+    """Leads to one database or another, and counts how often it was asked."""
+
+    def __init__(self, target: Database) -> None:
+        self.target = target
+        self.asked = 0
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[AsyncConnection]:
+        self.asked += 1
+        async with self.target.transaction() as connection:
+            yield connection
 
 
 def _parent(process: int) -> int:

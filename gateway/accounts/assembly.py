@@ -38,6 +38,7 @@ def open_accounts(
     redis: Redis,
     database: Database,
     queue: JobQueue,
+    revocations: Revocations,
     keys: SigningKeys,
     access_tokens: AccessTokens,
     passwords: Passwords,
@@ -48,9 +49,10 @@ def open_accounts(
 
     Args:
         settings: The operator's.
-        redis: Where failures and revocations are told.
+        redis: Where failures are counted.
         database: Where users and sessions are.
         queue: Where the jobs are of whoever is deleted.
+        revocations: Tells all gateways whom they let in no more.
         keys: What signs.
         access_tokens: Signs these.
         passwords: Hashes.
@@ -72,7 +74,6 @@ def open_accounts(
             longest_s=settings.login_delay_max_secs,
         ),
     )
-    revocations = Revocations(redis)
     check = PasswordCheck(database=database, passwords=passwords, attempts=attempts)
     sessions = Sessions(
         database=database,

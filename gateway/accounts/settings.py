@@ -52,6 +52,17 @@ class AccountSettings(Struct, frozen=True):
     login_delay_max_secs: Annotated[
         int, Meta(ge=1, le=3600, description="Longest wait after wrong passwords.", examples=["300"])
     ] = 300
+    api_key_secret: Annotated[
+        str,
+        Meta(
+            description="Digests of API keys are made with it; at least 32 bytes. A new one ends all keys there are.",
+            examples=["$(openssl rand -hex 32)"],
+            extra=SECRET,
+        ),
+    ] = ""
+    models_require_auth: Annotated[
+        bool, Meta(description="Whether the list of models is for users alone.", examples=["true"])
+    ] = False
     signup_mode: Annotated[
         Literal["open", "closed"], Meta(description="Whether anybody may sign up.", examples=["closed"])
     ] = "open"
@@ -73,6 +84,7 @@ class AccountSettings(Struct, frozen=True):
             )
         _check_secret("JWT_SECRET", self.jwt_secret, may_be_missing=not production)
         _check_secret("JWT_SECRET_PREVIOUS", self.jwt_secret_previous, may_be_missing=True)
+        _check_secret("API_KEY_SECRET", self.api_key_secret, may_be_missing=True)
 
 
 def _check_secret(variable: str, secret: str, *, may_be_missing: bool) -> None:

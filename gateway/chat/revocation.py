@@ -1,12 +1,13 @@
 """Ends streams whose readers may read no more: their credential is revoked, or their user disabled or deleted."""
 
 import asyncio
+import contextlib
 import logging
 
 from gateway.accounts.identities import Identities
 from gateway.relay import Relay
 
-CHECK_EVERY_S = 4.0  # with the second that the answer may take, a revocation is effective within 5 s
+CHECK_EVERY_S = 4.0  # with the second that the answer may take, a revocation nobody told of is effective within 5 s
 
 _log = logging.getLogger(__name__)
 
@@ -17,11 +18,19 @@ class Revocation:
     def __init__(self, relay: Relay, identities: Identities) -> None:
         self._relay = relay
         self._identities = identities
+        self._hurry = asyncio.Event()
+
+    def hurry(self) -> None:
+        """Check now: somebody was revoked."""
+        self._hurry.set()
 
     async def run(self) -> None:
         """Check until cancelled."""
         while True:
-            await asyncio.sleep(CHECK_EVERY_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CHECK_EVERY_S):
+                    await self._hurry.wait()
+            self._hurry.clear()
             await self.check()
 
     async def check(self) -> None:

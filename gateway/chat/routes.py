@@ -41,6 +41,7 @@ from shared.errors import (
     InvalidEventIdError,
     InvalidRequestError,
     JobError,
+    ModelNotAllowedError,
     ModelNotFoundError,
     NotFoundError,
     NoWorkerError,
@@ -53,6 +54,7 @@ from shared.errors import (
 from shared.events import Chunk
 
 REFUSALS = (
+    ModelNotAllowedError,
     ModelNotFoundError,
     NoWorkerError,
     QueueFullError,

@@ -10,13 +10,13 @@ from gateway.chat.images import image_fault
 from shared.clock import Timestamp
 from shared.events import ErrorDetail, Usage
 from shared.jobs import JobStatus
+from shared.model_names import ModelName
 
 Unit = Annotated[float, Meta(ge=0, le=1)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 Text = Annotated[str, Meta(max_length=8 * 1024 * 1024)]
 Id = Annotated[str, Meta(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$(?!\n)")]
 MOST_MESSAGES = 4096  # of a chat, and of a conversation
-ModelName = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$(?!\n)")]
 
 Image = Annotated[
     str, Meta(description="A PNG, JPEG or WebP in base64.", extra_json_schema={"contentEncoding": "base64"})

@@ -39,7 +39,7 @@ from shared import ids
 from shared.database.engine import Database
 from shared.database.turns import Turn
 from shared.demand import Demand
-from shared.errors import IdempotencyMismatchError, InvalidRequestError
+from shared.errors import ForbiddenError, IdempotencyMismatchError, InvalidRequestError, ModelNotAllowedError
 from shared.idempotency import Idempotency
 from shared.jobs import Job, JobKind
 from shared.verdicts import Place
@@ -152,7 +152,8 @@ class ChatDesk:
             InvalidRequestError: The body is wrong, in one of the ways of `JsonBody.read`, or a timeout is too long,
                 or the idempotency key is none or stands for another request, or the conversation is gone, is too long,
                 or has yet to be answered in; this is charged to the client's address.
-            InsufficientScopeError: The API key allows chats, but no conversations.
+            InsufficientScopeError: The API key allows chats, but no conversations; this is charged as well.
+            ModelNotAllowedError: The caller's API key is not for the model; and so is this.
             ModelNotFoundError: Nobody has the model.
             NoWorkerError: Nobody has it just now, and jobs may not wait.
             RateLimitedError: A rate limit is used up.
@@ -163,7 +164,7 @@ class ChatDesk:
         """
         try:
             order = await self._to_order(request, await self._body.read(request), is_stream=is_stream)
-        except InvalidRequestError:
+        except (InvalidRequestError, ForbiddenError):
             await charge_address(request.scope)
             raise
         job = order.job
@@ -201,7 +202,7 @@ class ChatDesk:
         """
         try:
             order = await self._to_order(request, await self._body.read(request), is_durable=True)
-        except InvalidRequestError:
+        except (InvalidRequestError, ForbiddenError):
             await charge_address(request.scope)
             raise
         job = order.job
@@ -268,6 +269,8 @@ class ChatDesk:
         self, request: AuthenticatedRequest, chat: ChatRequest, *, is_stream: bool = False, is_durable: bool = False
     ) -> _Order:
         settings = self._settings
+        if not request.user.may_ask(chat.model):
+            raise ModelNotAllowedError(f"The API key is not for {chat.model!r}.", param="model")
         model = self._catalog.resolve(chat.model)
         idempotency = idempotency_of(request, chat)
         history = await self._history_of(request.user, chat.conversation_id)

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from shared.errors import ModelNotFoundError, NoWorkerError, StoreUnavailableError
+from shared.model_names import tagged
 from shared.registry import Registry, read_registry
 
 RENEW_EVERY_S = 1.0  # a worker that dies says nothing; its lease ends
@@ -51,9 +52,8 @@ class ModelCatalog:
 
         """
         self._require_knowledge()
-        candidates = (name, f"{name}:latest") if ":" not in name.rpartition("/")[2] else (name,)
         for known in (self._served, self.registry.known_models):
-            for candidate in candidates:
+            for candidate in (name, tagged(name)):
                 if candidate in known:
                     return self._admit_unserved(candidate)
         near = _near_matches(name, self._served)

@@ -12,6 +12,7 @@ from infra.local.settings import StackSettings
 from infra.local.state_directory import StateDirectory
 
 _DAY_SECS = 86_400
+_NO_SECRETS = {"JWT_SECRET": "", "API_KEY_SECRET": ""}  # the gateways' own  # nosec B105
 _STOP_MARGIN_S = 5  # beyond draining
 _ALL_ADDRESSES = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  nobody listens on them here  # nosec B104
 
@@ -48,11 +49,7 @@ class Roles:
         redis = self.backends.redis
         return self._program(
             "worker",
-            {
-                "DATABASE_URL": self.backends.database.worker,
-                "REDIS_URL": redis.worker,
-                "JWT_SECRET": "",  # a worker signs nothing  # nosec B105
-            },
+            {"DATABASE_URL": self.backends.database.worker, "REDIS_URL": redis.worker, **_NO_SECRETS},
             name=f"worker-{number}",
             fault=lambda pid: worker_fault(redis.operator, pid),
             bury=lambda pid: release_jobs(redis.operator, pid),
@@ -102,6 +99,7 @@ def role_environment(
     return {
         "JWT_ACCESS_TTL_SECS": str(_DAY_SECS),  # the token that is printed is good for a day
         "JWT_SECRET": state.secret("jwt_secret"),
+        "API_KEY_SECRET": state.secret("api_key_secret"),
         **given,
         "APP_HOST": settings.app_host,
         "OLLAMA_BASE_URL": backends.ollama_base_url,

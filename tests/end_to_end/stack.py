@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import msgspec
+from msgspec import structs
 from redis.asyncio import Redis
 from sqlalchemy import RowMapping, func, select, text, update
 
@@ -133,6 +134,16 @@ class Stack:
     async def newcomer(self, *, gateway: ServerProcess | None = None) -> Client:
         """Return a client of a user who has done nothing yet."""
         return await self.client(f"user-{next(self._numbers)}", gateway=gateway)
+
+    async def program(self, owner: Client, *, gateway: ServerProcess | None = None, **fields: object) -> Client:
+        """Return a client that comes in with a new API key of a user; `account.id` is the key's."""
+        made = await owner.http.post("/v1/api-keys", json={"name": "program", **fields})
+        assert made.status_code == 201, made.text
+        account = structs.replace(owner.account, id=made.json()["id"], token=made.json()["key"])
+        self._accounts[account.id] = account
+        client = Client((gateway or self.gateways[0]).url, account)
+        self._test.push_async_callback(client.http.aclose)
+        return client
 
     def model(self, *answers: Answer) -> str:
         """Return the name of a model that the worker has, and that gives these answers, the last one for ever."""

@@ -24,7 +24,21 @@ async def ask_for_what_is_forbidden(stack: Stack, headers: Mapping[str, str]) ->
         assert (await http.post("/v1/auth/signup", json=credentials)).status_code == 403
 
 
+async def make_a_key(stack: Stack, headers: Mapping[str, str]) -> None:
+    made = await (await stack.client()).http.post("/v1/api-keys", json={"name": "ci"}, headers=dict(headers))
+    assert made.status_code == 201
+
+
+async def revoke_a_key(stack: Stack, headers: Mapping[str, str]) -> None:
+    owner = await stack.client()
+    program = await stack.program(owner)
+    revoked = await owner.http.delete(f"/v1/api-keys/{program.account.id}", headers=dict(headers))
+    assert revoked.status_code == 204
+
+
 DEEDS: Mapping[SecurityEvent, Deed] = {
+    SecurityEvent.KEY_CREATED: make_a_key,
+    SecurityEvent.KEY_REVOKED: revoke_a_key,
     SecurityEvent.ACCESS_FORBIDDEN: ask_for_what_is_forbidden,
 }
 

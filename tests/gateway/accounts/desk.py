@@ -9,10 +9,13 @@ from gateway.accounts.identities import Identities
 from gateway.accounts.passwords import Passwords
 from gateway.accounts.settings import AccountSettings
 from gateway.accounts.signing_keys import SigningKeys
+from gateway.api_keys.keyring import Keyring
+from gateway.api_keys.last_use import LastUse
 from gateway.principal import Limits
 from shared.clock import Clock
 from shared.database.engine import Database
 from shared.job_queue import JobQueue
+from shared.revocations import Revocations
 
 SECRET = "a secret of the tests, longer than 32 bytes"
 ADDRESS = "192.0.2.7"
@@ -46,14 +49,21 @@ class AccountDesk:
     ) -> None:
         keys = SigningKeys(SECRET)
         tokens = AccessTokens(keys=keys, issuer="deepersensor", ttl_s=settings.jwt_access_ttl_secs, clock=clock)
-        identities = Identities(database=database, clock=clock, limits=Limits(requests_per_minute=60))
+        revocations = Revocations(redis)
+        identities = Identities(
+            database=database, revocations=revocations, clock=clock, limits=Limits(requests_per_minute=60)
+        )
+        keyring = Keyring(database=database, revocations=revocations, secret=SECRET, clock=clock)
         self.tokens = tokens
-        self.authenticator = TokenAuthenticator(tokens=tokens, identities=identities, clock=clock)
+        self.authenticator = TokenAuthenticator(
+            tokens=tokens, keyring=keyring, last_use=LastUse(database), identities=identities, clock=clock
+        )
         self.accounts: Accounts = open_accounts(
             settings,
             redis=redis,
             database=database,
             queue=JobQueue(redis),
+            revocations=revocations,
             keys=keys,
             access_tokens=tokens,
             passwords=passwords or Passwords(min_length=settings.password_min_length),

@@ -1,13 +1,12 @@
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 import pytest
+from redis.asyncio import Redis
 from sqlalchemy import delete, func, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.accounts.identities import FRESH_S, GRACE_S, Identities
+from gateway.accounts.identities import Identities
 from gateway.principal import Limits
 from shared.credential import Credential, CredentialKind
 from shared.database import users
@@ -17,24 +16,13 @@ from shared.database.tables import users as table
 from shared.database.users import Role
 from shared.errors import StoreUnavailableError, UnauthenticatedError
 from shared.ids import new_id
+from shared.redis_client import connect as connect_redis
+from shared.revocations import FRESH_S, GRACE_S, Revocations, everything_of
 from tests.clocks import TurnedClock
+from tests.databases import SwitchedDatabase
 from tests.sessions import begin
 
 LIMITS = Limits(requests_per_minute=60)
-
-
-class SwitchedDatabase(Database):
-    """Leads to one database or another, and counts how often it was asked."""
-
-    def __init__(self, target: Database) -> None:
-        self.target = target
-        self.asked = 0
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncGenerator[AsyncConnection]:
-        self.asked += 1
-        async with self.target.transaction() as connection:
-            yield connection
 
 
 @pytest.fixture
@@ -98,8 +86,13 @@ def switch(database: Database) -> SwitchedDatabase:
 
 
 @pytest.fixture
-def identities(switch: SwitchedDatabase, clock: TurnedClock) -> Identities:
-    return Identities(database=switch, clock=clock, limits=LIMITS)
+def revocations(redis: Redis) -> Revocations:
+    return Revocations(redis)
+
+
+@pytest.fixture
+def identities(switch: SwitchedDatabase, revocations: Revocations, clock: TurnedClock) -> Identities:
+    return Identities(database=switch, revocations=revocations, clock=clock, limits=LIMITS)
 
 
 async def test_a_principal_is_what_postgresql_says_of_the_user(identities: Identities, ada: Somebody) -> None:
@@ -273,3 +266,84 @@ async def test_a_user_disabled_during_an_outage_is_out_after_it(
     clock.ahead_s = 2 * FRESH_S + 2
     with pytest.raises(UnauthenticatedError):
         await identities.find(ada.credential)
+
+
+async def test_what_lets_nobody_in_is_not_asked_about_again_at_once(
+    identities: Identities, switch: SwitchedDatabase, clock: TurnedClock
+) -> None:
+    stranger = unknown()
+    for _ in range(3):
+        with pytest.raises(UnauthenticatedError):
+            await identities.find(stranger)
+    assert switch.asked == 1
+    clock.ahead_s = FRESH_S + 1
+    with pytest.raises(UnauthenticatedError):
+        await identities.find(stranger)
+    assert switch.asked == 2
+
+
+@pytest.mark.parametrize("whole_user", [False, True], ids=["one credential", "all that the user has"])
+async def test_a_revocation_that_is_heard_of_is_effective_at_once(
+    identities: Identities, database: Database, ada: Somebody, *, whole_user: bool
+) -> None:
+    await identities.find(ada.credential)
+    async with database.transaction() as connection:
+        await connection.execute(update(session_table).values(revoked_at=func.now()))
+
+    identities.doubt([everything_of(ada.id) if whole_user else str(ada.credential)])
+
+    with pytest.raises(UnauthenticatedError):
+        await identities.find(ada.credential)
+
+
+async def test_nobody_else_is_asked_about_because_of_it(
+    identities: Identities, switch: SwitchedDatabase, database: Database, ada: Somebody
+) -> None:
+    bob = await log_in(database, "bob")
+    await identities.find(ada.credential)
+    await identities.find(bob.credential)
+    asked = switch.asked
+
+    identities.doubt([str(ada.credential), everything_of(ada.id), everything_of(new_id()), "nonsense", ""])
+    await identities.find(bob.credential)
+
+    assert switch.asked == asked
+
+
+@pytest.mark.parametrize("whole_user", [False, True], ids=["one credential", "all that the user has"])
+async def test_without_postgresql_who_is_revoked_in_redis_is_out(
+    identities: Identities,
+    switch: SwitchedDatabase,
+    database: Database,
+    revocations: Revocations,
+    clock: TurnedClock,
+    nobody: Database,
+    ada: Somebody,
+    *,
+    whole_user: bool,
+) -> None:
+    bob = await log_in(database, "bob")
+    for somebody in (ada, bob):
+        await identities.find(somebody.credential)
+    switch.target = nobody
+    await revocations.revoke(everything_of(ada.id) if whole_user else str(ada.credential))
+
+    clock.ahead_s = FRESH_S + 1
+    with pytest.raises(UnauthenticatedError):
+        await identities.find(ada.credential)
+    assert (await identities.find(bob.credential)).user_id == bob.id
+    assert await identities.confirm({ada.credential, bob.credential}) == {bob.credential}
+
+
+async def test_without_either_store_nobody_comes_in_and_who_reads_goes_on(
+    switch: SwitchedDatabase, clock: TurnedClock, nobody: Database, ada: Somebody, free_port: int
+) -> None:
+    async with connect_redis(f"redis://127.0.0.1:{free_port}/0", role="test") as nowhere:
+        identities = Identities(database=switch, revocations=Revocations(nowhere), clock=clock, limits=LIMITS)
+        await identities.find(ada.credential)
+        switch.target = nobody
+
+        clock.ahead_s = FRESH_S + 1
+        with pytest.raises(StoreUnavailableError):
+            await identities.find(ada.credential)
+        assert await identities.confirm({ada.credential}) == {ada.credential}

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.accounts.api_key_format import (
+from gateway.api_keys.key_format import (
     PREFIX,
     RANDOM_CHARS,
     SHOWN_CHARS,

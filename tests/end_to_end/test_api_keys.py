@@ -1,0 +1,54 @@
+"""A program comes in with a key of its user, does what the key allows, and nothing more."""
+
+from tests.end_to_end.client import Client, chat
+from tests.end_to_end.stack import MODELS, Stack
+from tests.ollama_double import Answer
+from tests.waiting import wait_until
+
+
+async def names_of(client: Client) -> list[str]:
+    return (await client.http.get("/v1/models")).json()
+
+
+async def test_it_asks_at_every_gateway_as_its_user(stack: Stack) -> None:
+    model = stack.model(Answer(("Once",)))
+    owner = await stack.newcomer()
+    for gateway in stack.gateways:
+        program = await stack.program(owner, gateway=gateway)
+        async with program.stream(model) as stream:
+            await stream.rest()
+        assert stream.text == "Once"
+        assert (await program.chat(model)).status_code == 200
+        shown = await owner.http.get(f"/v1/chat/{stream.job_id}")
+        assert (shown.status_code, shown.json()["status"]) == (200, "completed")
+    listed = (await owner.http.get("/v1/chat")).json()["data"]
+    assert len(listed) == 4
+
+
+async def test_it_asks_the_models_that_it_is_for_and_sees_no_others(stack: Stack) -> None:
+    model = stack.model(Answer(("Once",)))
+    other = next(name for name in MODELS if name != model)
+    program = await stack.program(await stack.newcomer(), models=[model.removesuffix(":latest"), "not:announced"])
+
+    assert (await program.chat(model)).status_code == 200
+    assert (await program.chat(model.removesuffix(":latest"))).status_code == 200
+    assert await names_of(program) == [model]
+    for wanted in (other, "nobody:has"):
+        for path in ("/v1/chat", "/v1/chat/stream"):
+            refused = await program.http.post(path, json=chat(wanted))
+            assert (refused.status_code, refused.json()["error"]["code"]) == (403, "model_not_allowed")
+            assert refused.json()["error"]["param"] == "model"
+    assert stack.generations(other) == []
+    assert await names_of(await stack.program(await stack.newcomer())) == sorted(MODELS)
+
+
+async def test_it_is_seen_when_it_was_used(stack: Stack) -> None:
+    owner = await stack.newcomer()
+    program = await stack.program(owner)
+    assert (await program.http.get("/v1/auth/me")).status_code == 200
+
+    async def is_noted() -> bool:
+        (key,) = (await owner.http.get("/v1/api-keys")).json()["data"]
+        return key["last_used_at"] is not None
+
+    await wait_until(is_noted, description="it is noted that the key was used")
