@@ -29,6 +29,7 @@ from gateway.schema import schema_routes
 from gateway.secure_transport import RequireHttps
 from gateway.settings import GatewaySettings
 from gateway.state import GatewayState
+from gateway.usage.routes import usage_routes
 from shared.clock import SystemClock
 
 
@@ -63,6 +64,7 @@ def create_routes(
             account_routes,
             api_key_routes,
             model_routes,
+            usage_routes,
             chat_routes,
             stream_routes,
             conversation_routes,

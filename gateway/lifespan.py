@@ -59,6 +59,7 @@ from gateway.relay import Relay
 from gateway.request_body import JsonBody
 from gateway.settings import GatewaySettings
 from gateway.state import GatewayState
+from gateway.usage.report import UsageReport
 from shared import redis_client, redis_keys
 from shared.clock import SystemClock
 from shared.database import engine
@@ -208,6 +209,7 @@ async def open_state(
                 tokens=tokens, keyring=keyring, last_use=last_use, identities=identities, clock=clock
             ),
             keyring=keyring,
+            usage_report=UsageReport(database=database, clock=clock),
             revocations=revocations,
             registration=accounts.registration,
             sessions=accounts.sessions,

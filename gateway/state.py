@@ -23,6 +23,7 @@ from gateway.metrics.scrape import Scraper
 from gateway.models.catalog import ModelCatalog
 from gateway.principal import Authenticator
 from gateway.settings import GatewaySettings
+from gateway.usage.report import UsageReport
 from shared.clock import Clock
 from shared.database.engine import Database
 from shared.revocations import Revocations
@@ -45,6 +46,7 @@ class GatewayState(Struct, frozen=True):
     sessions: Sessions
     own_account: OwnAccount
     keyring: Keyring
+    usage_report: UsageReport
     revocations: Revocations
     catalog: ModelCatalog
     chats: ChatDesk

@@ -93,6 +93,12 @@ async def list_of_user(connection: AsyncConnection, user_id: str, *, before: str
     return [_to_key(row) for row in rows]
 
 
+async def names_of(connection: AsyncConnection, key_ids: Collection[str]) -> dict[str, str]:
+    """Return the names of keys by id, also of those that are revoked."""
+    statement = select(api_keys.c.id, api_keys.c.name).where(api_keys.c.id == any_(_ids(key_ids)))
+    return {row.id: row.name for row in await connection.execute(statement)}
+
+
 async def revoke(connection: AsyncConnection, key_id: str, *, user_id: str) -> bool:
     """Have a user's key let nobody in any more; False: they have no such key. Safe to repeat."""
     statement = (

@@ -90,8 +90,8 @@ async def test_a_key_makes_lists_and_revokes_no_keys(client: httpx.AsyncClient, 
 
 @pytest.mark.parametrize(
     ("scope", "path"),
-    [("usage", "/v1/chat"), ("conversations", f"/v1/chat/{new_id()}")],
-    ids=["chat", "a chat"],
+    [("chat", "/v1/usage"), ("usage", "/v1/chat"), ("conversations", f"/v1/chat/{new_id()}")],
+    ids=["usage", "chat", "a chat"],
 )
 async def test_a_key_opens_what_its_scopes_name(
     client: httpx.AsyncClient, session: dict[str, str], scope: str, path: str
@@ -101,7 +101,7 @@ async def test_a_key_opens_what_its_scopes_name(
     assert (refused.status_code, refused.json()["error"]["code"]) == (403, "insufficient_scope")
 
 
-@pytest.mark.parametrize("scope", ["chat"])
+@pytest.mark.parametrize("scope", ["chat", "usage"])
 async def test_and_nothing_less(client: httpx.AsyncClient, session: dict[str, str], scope: str) -> None:
     made = await make(client, session, scopes=[scope])
     assert (await client.get(f"/v1/{scope}", headers=bearer(made["key"]))).status_code == 200
@@ -165,3 +165,12 @@ async def test_who_shows_a_key_to_the_list_of_models_is_not_anybody(client: http
     assert (await client.get("/v1/models")).status_code == 200
     for wrong in (bearer("sk-ds-wrong"), {"Authorization": "Basic eDp5"}):
         assert (await client.get("/v1/models", headers=wrong)).status_code == 401
+
+
+async def test_usage_is_told_from_the_beginning(client: httpx.AsyncClient, session: dict[str, str]) -> None:
+    usage = await client.get("/v1/usage", params={"group_by": "key,model"}, headers=session)
+    assert usage.status_code == 200
+    assert usage.json().keys() == {"from", "to", "data", "next_cursor"}
+    assert usage.json()["data"] == []
+    refused = await client.get("/v1/usage", params={"from": "2020-01-01"}, headers=session)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (422, "from")
