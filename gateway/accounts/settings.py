@@ -23,6 +23,7 @@ class AccountSettings(Struct, frozen=True):
     jwt_secret_previous: Annotated[
         str,
         Meta(
+            extra=SECRET,
             description="Is accepted besides, while the secret is changed; at least 32 bytes. Unset: none.",
             examples=["$(openssl rand -hex 32)"],
         ),

@@ -14,13 +14,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 from aiohttp import web
 from redis.asyncio import Redis
 
 from shared.registry import Announcement, announce
+from shared.settings import is_secret
 from tests.http_server import nobody_listening, serving
+from tests.test_env_sample import GROUPS
 
 CHECKOUT = Path(__file__).parents[2]
 DOCKERFILE = CHECKOUT / "infra" / "docker" / "Dockerfile"
@@ -32,6 +35,7 @@ SECRETS = {
     "GATEWAY_PASSWORD": "g" * 32,
     "WORKER_PASSWORD": "w" * 32,
 }
+STORES = {"REDIS_URL", "DATABASE_URL", "GATEWAY_DATABASE_URL", "WORKER_DATABASE_URL"}
 SET_BY_NGINX_ENTRYPOINT = {"NGINX_LOCAL_RESOLVERS"}
 
 STACK: dict[str, Any] = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())
@@ -108,7 +112,9 @@ def test_a_service_is_told_no_secret_but_its_own(service: str, knows: set[str]) 
     told = SERVICES[service].get("environment", {})
     assert {name for name in SECRETS if any(f"${{{name}" in str(value) for value in told.values())} == knows
     if "env_file" in SERVICES[service]:  # brings all of .env, and what is set here takes its place
-        assert {name for name in SECRETS if name not in told} == set()
+        settings = (field for group in GROUPS for field in msgspec.structs.fields(group))
+        secret_settings = {field.name.upper() for field in settings if is_secret(field.type)} - STORES
+        assert {name for name in (*SECRETS, *secret_settings) if name not in told} == set()
 
 
 def test_no_password_stands_on_a_command_line() -> None:

@@ -92,7 +92,9 @@ async def test_nobody_who_runs_steers_the_server_or_touches_what_is_of_others(
 
 @pytest.mark.usefixtures("operator")
 @pytest.mark.parametrize("command", NOT_OF_A_WORKER, ids=in_words)
-async def test_a_worker_touches_no_limit_and_no_revocation(redis_logins: Logins, command: Sequence[str]) -> None:
+async def test_a_worker_lifts_no_limit_of_requests_and_no_revocation(
+    redis_logins: Logins, command: Sequence[str]
+) -> None:
     assert await refused(redis_logins.worker, command)
     assert not await refused(redis_logins.gateway, command)
 
