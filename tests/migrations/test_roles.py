@@ -67,16 +67,16 @@ async def test_nobody_who_runs_changes_the_schema(logins: Logins, statement: str
     assert [await refusal(url, statement) for url in (logins.gateway, logins.worker)] == ["42501", "42501"]
 
 
-@pytest.mark.parametrize("table", TABLES)
-async def test_a_gateway_works_with_the_rows_of_every_table(logins: Logins, table: str) -> None:
-    column = next(iter(metadata.tables[table].columns)).name
-    for statement in (
-        f"SELECT * FROM {table}",
-        f"INSERT INTO {table} SELECT * FROM {table}",
-        f"UPDATE {table} SET {column} = {column}",
-        f"DELETE FROM {table}",
-    ):
-        assert await refusal(logins.gateway, statement) == "", statement
+async def test_a_gateway_works_with_the_rows_of_every_table(logins: Logins) -> None:
+    connection = await asyncpg.connect(logins.gateway)
+    asked = "SELECT privilege FROM unnest($2::text[]) privilege WHERE has_table_privilege($1, privilege)"
+    wanted = ["DELETE", "INSERT", "SELECT", "UPDATE"]
+    every = [*wanted, "TRUNCATE", "REFERENCES", "TRIGGER"]
+    allowed = {
+        table: sorted(row["privilege"] for row in await connection.fetch(asked, table, every)) for table in TABLES
+    }
+    await connection.close()
+    assert allowed == dict.fromkeys(TABLES, wanted)
 
 
 @pytest.mark.parametrize("statement", NOT_OF_A_WORKER)
