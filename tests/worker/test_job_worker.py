@@ -18,13 +18,14 @@ from redis.asyncio import Redis
 
 from shared import ids, redis_keys
 from shared.errors import JobCancelledError
-from shared.events import EventKind
+from shared.events import EventKind, Usage
 from shared.job_queue import Claim, JobQueue
 from shared.jobs import Job, JobStatus
 from shared.redis_client import connect
 from shared.token_log import FencedError, TokenLogWriter
 from tests.faults.proxy import FaultProxy
 from tests.jobs import MODEL, RETENTION_MS, admit, claim_next, log_of, make_job, state_of, writing
+from tests.limits import reserving, spent
 from tests.listening import overhearing
 from tests.snapshot import Snapshot
 from tests.waiting import wait_until
@@ -38,6 +39,8 @@ from worker.slots import Slots
 
 HANG_S = 20.0  # a limit for hanging, not an expectation
 OTHER_MODEL = "other:latest"
+STARTED = (EventKind.STARTED.value, b"{}")
+PIECE = (EventKind.CHUNK.value, b"{}")
 
 
 class Script:
@@ -73,8 +76,12 @@ class Script:
 
     def complete(self, job: JobInHand) -> None:
         """Have a job end with its whole answer."""
-        job.log.append(EventKind.DONE.value, b"{}")
-        self._ends[job].set_result(JobStatus.COMPLETED)
+        self.end_as(job, JobStatus.COMPLETED)
+
+    def end_as(self, job: JobInHand, outcome: JobStatus) -> None:
+        """Have a job end with this outcome."""
+        job.log.append(EventKind.DONE.value if outcome is JobStatus.COMPLETED else EventKind.ERROR.value, b"{}")
+        self._ends[job].set_result(outcome)
 
     def put_back(self, job: JobInHand) -> None:
         """Have a job not end here."""
@@ -408,6 +415,54 @@ class TestAJobThatEnds:
         assert int(state["epoch"]) == in_hand.claim.epoch
         assert await redis.zcard(redis_keys.RUNNING + MODEL) == 0
         assert 0 < await redis.pttl(redis_keys.LOG + job.id) <= RETENTION_MS
+
+    async def test_has_its_owner_pay_for_the_tokens_that_ollama_counted(
+        self, redis: Redis, queue: JobQueue, script: Script
+    ) -> None:
+        demand = reserving(100)
+        await admit(queue, demand=demand)
+        async with at_work(redis, queue, script):
+            job = await script.next()
+            job.log.append(*STARTED)
+            job.usage = Usage(prompt_tokens=30, completion_tokens=12)
+            script.complete(job)
+            await until_status(redis, job.claim.job, JobStatus.COMPLETED)
+
+        assert await spent(redis, *demand.tokens) == 42
+
+    async def test_before_its_answer_was_whole_has_its_owner_pay_for_what_there_was(
+        self, redis: Redis, queue: JobQueue, script: Script
+    ) -> None:
+        demand = reserving(100, prompt=20)
+        await admit(queue, demand=demand)
+        async with at_work(redis, queue, script) as worker:
+            job = await script.next()
+            for event in (STARTED, PIECE, PIECE):
+                job.log.append(*event)
+            worker.stop_job(job.claim.job.id, JobCancelledError.code)
+            await until_status(redis, job.claim.job, JobStatus.CANCELLED)
+
+        assert await spent(redis, *demand.tokens) == 22
+
+    @pytest.mark.parametrize(("outcome", "count"), [(JobStatus.COMPLETED, 42), (JobStatus.FAILED, 21)])
+    async def test_and_is_durable_has_its_owner_pay_before_its_end_is_stored(
+        self, redis: Redis, queue: JobQueue, script: Script, outcome: JobStatus, count: int
+    ) -> None:
+        demand = reserving(100, prompt=20)
+        await admit(queue, make_job(is_durable=True), demand=demand)
+        async with at_work(redis, queue, script):
+            job = await script.next()
+            for event in (STARTED, PIECE):
+                job.log.append(*event)
+            job.usage = Usage(prompt_tokens=30, completion_tokens=12)
+            script.end_as(job, outcome)
+
+            async def has_left() -> bool:
+                return await redis.zcard(redis_keys.UNSTORED) == 1
+
+            await wait_until(has_left, description="the worker has left the job to a gateway")
+
+        assert await spent(redis, *demand.tokens) == count
 
     async def test_because_it_was_stopped_is_finished_as_that(
         self, redis: Redis, queue: JobQueue, script: Script
