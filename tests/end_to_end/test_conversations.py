@@ -8,8 +8,11 @@ import httpx
 from tests.end_to_end.client import Client, ask
 from tests.end_to_end.stack import Stack
 from tests.end_to_end.talking import begin, messages, say, show, told, until_answered
+from tests.images import in_base64, png
 from tests.ollama_double import Answer, Fail, Hang, Thinking, ToolCalls
 
+IMAGE = in_base64(png())
+TOOLS = [{"type": "function", "function": {"name": "look_up"}}]
 ASYNC = {"Prefer": "respond-async"}
 CALL = {"function": {"name": "look_up", "arguments": {"what": "sky", "much": 12345678901234567890}}}
 
@@ -49,11 +52,11 @@ class TestWhatWasSaid:
         conversation = await begin(client)
         asked = [
             {"role": "system", "content": "Be brief."},
-            {"role": "user", "content": "What is this?", "images": ["aGVsbG8="]},
+            {"role": "user", "content": "What is this?", "images": [IMAGE]},
         ]
         found = [{"role": "tool", "content": "It is blue.", "tool_name": "look_up"}]
 
-        await client.chat(model, messages=asked, conversation_id=conversation, tools=[{"type": "function"}])
+        await client.chat(model, messages=asked, conversation_id=conversation, tools=TOOLS)
         await client.chat(model, messages=found, conversation_id=conversation)
 
         reply = {"role": "assistant", "content": "", "tool_calls": [CALL]}
@@ -61,7 +64,7 @@ class TestWhatWasSaid:
         said = await messages(client, conversation)
         assert [each["thinking"] for each in said] == [None, None, "Hm.", None, None]
         assert [each["tool_calls"] for each in said] == [None, None, [CALL], None, None]
-        assert said[1]["images"] == ["aGVsbG8="]
+        assert said[1]["images"] == [IMAGE]
         assert said[3]["tool_name"] == "look_up"
 
     async def test_is_there_when_the_end_is_told(self, stack: Stack) -> None:
