@@ -46,16 +46,11 @@ NEWEST = Place(datetime(9999, 1, 1, tzinfo=UTC), "ffffffff-ffff-ffff-ffff-ffffff
 
 async def create(connection: AsyncConnection, user_id: str, *, title: str | None) -> Conversation | None:
     """Insert a conversation and return it; None: its user is gone."""
-    values = select(literal(new_id(), conversations.c.id.type), users.c.id, literal(title, conversations.c.title.type))
-    statement = (
-        insert(conversations)
-        .from_select(
-            ["id", "user_id", "title"], values.where(users.c.id == user_id).with_for_update(read=True, key_share=True)
-        )
-        .returning(*_columns)
-    )
-    row = (await connection.execute(statement)).one_or_none()
-    return None if row is None else to_conversation(row)
+    id_ = new_id()
+    values = select(literal(id_, conversations.c.id.type), users.c.id, literal(title, conversations.c.title.type))
+    living = values.where(users.c.id == user_id).with_for_update(read=True, key_share=True)
+    inserted = await connection.execute(insert(conversations).from_select(["id", "user_id", "title"], living))
+    return await find(connection, id_, user_id=user_id) if inserted.rowcount else None
 
 
 async def find(connection: AsyncConnection, conversation_id: str, *, user_id: str) -> Conversation:
@@ -90,13 +85,9 @@ async def rename(connection: AsyncConnection, conversation_id: str, *, user_id: 
         NotFoundError: There is no such conversation, or it is somebody else's.
 
     """
-    statement = (
-        update(conversations)
-        .where(conversations.c.id == conversation_id, conversations.c.user_id == user_id)
-        .values(title=title, updated_at=func.now())
-        .returning(*_columns)
-    )
-    return _found((await connection.execute(statement)).one_or_none())
+    theirs = (conversations.c.id == conversation_id, conversations.c.user_id == user_id)
+    await connection.execute(update(conversations).where(*theirs).values(title=title, updated_at=func.now()))
+    return await find(connection, conversation_id, user_id=user_id)
 
 
 async def lock(connection: AsyncConnection, conversation_id: str, *, user_id: str) -> None:
