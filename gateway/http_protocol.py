@@ -29,7 +29,7 @@ MAX_HEADERS = 100  # every layer looks through all of them
 HTTP_STATUS_OF_BAD_HTTP = 400
 METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
-_HOST = re.compile(rb"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_HOST = re.compile(rb"(?:[A-Za-z0-9._~-]{1,255}|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _VERSIONS = frozenset({"1.0", "1.1"})
 
 _log = logging.getLogger(__name__)
@@ -47,6 +47,8 @@ class HttpProtocol(HttpToolsProtocol):
     _head_is_late = False  # it did not come in one piece
     _head_bytes = 0  # parsed
     _head_bytes_received = 0  # of a head whose end is not there yet
+    _has_body_come = False  # with the bytes that are being parsed
+    _bytes_beside_body = 0  # since the last piece of it: extensions of chunks, trailers
     _offers_upgrade = False
     _method = b""
     _refusal: DeeperSensorError | None = None  # why the parser was stopped
@@ -86,6 +88,7 @@ class HttpProtocol(HttpToolsProtocol):
         if self._is_over:
             return
         was_in_body = self._in_body
+        self._has_body_come = False
         try:
             self._feed(data)
         except httptools.HttpParserError as error:
@@ -93,13 +96,15 @@ class HttpProtocol(HttpToolsProtocol):
             return
         if self._in_head:
             self._watch_head(0 if was_in_body else len(data))
+        elif was_in_body:
+            self._watch_body(len(data))
 
     def on_message_begin(self) -> None:
         """Begin a request."""
         super().on_message_begin()
         self._in_head = True
         self._head_is_late = False
-        self._head_bytes = self._head_bytes_received = 0
+        self._head_bytes = self._head_bytes_received = self._bytes_beside_body = 0
 
     def on_url(self, url: bytes) -> None:
         """Take a piece of the request line."""
@@ -133,6 +138,11 @@ class HttpProtocol(HttpToolsProtocol):
         self._in_head = False
         self._in_body = True
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body."""
+        self._has_body_come = True
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Wait for the next request, if this one is answered already."""
@@ -183,7 +193,12 @@ class HttpProtocol(HttpToolsProtocol):
         version = self.parser.get_http_version()
         if version not in _VERSIONS:
             self._stop(errors.InvalidRequestError("This server speaks HTTP/1.1."))
-        hosts = [value for name, value in self.headers if name == b"host"]
+        hosts: list[bytes] = []
+        for name, value in self.headers:
+            if name == b"host":
+                hosts.append(value)
+            elif name == b"transfer-encoding" and (value.lower() != b"chunked" or version == "1.0"):
+                self._stop(errors.InvalidRequestError("The one transfer coding here is chunked, of HTTP/1.1."))
         if len(hosts) > 1 or (not hosts and version != "1.0"):
             self._stop(errors.InvalidRequestError("A request needs one Host header."))
         if hosts and not _HOST.fullmatch(hosts[0]):
@@ -202,6 +217,12 @@ class HttpProtocol(HttpToolsProtocol):
             self._head_is_late = True
             if self._is_idle():
                 self._end_after(self.read_timeout_s, self._end_slow_head)
+
+    def _watch_body(self, received: int) -> None:
+        """Bound what the parser keeps of a trailer whose end is not there yet; request_body.py bounds the body."""
+        self._bytes_beside_body = 0 if self._has_body_come else self._bytes_beside_body + received
+        if self._bytes_beside_body > MAX_HEAD_BYTES:
+            self._end_with(_too_large())
 
     def _is_idle(self) -> bool:
         """Return whether every request so far is answered."""

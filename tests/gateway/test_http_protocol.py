@@ -15,6 +15,50 @@ from tests.raw_http import Wire, wire_to
 HOST = b"Host: x\r\n"
 GET = b"GET /health HTTP/1.1\r\n" + HOST
 LOGIN = b"POST /v1/auth/login HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\n"
+CHUNKED = b"Transfer-Encoding: chunked"
+_CHUNKS = b"2\r\n{}\r\n0\r\n\r\n"
+SMUGGLED: dict[str, tuple[bytes, bytes]] = {
+    "a length and chunks": (b"Content-Length: 2\r\n" + CHUNKED, _CHUNKS),
+    "chunks and a length": (CHUNKED + b"\r\nContent-Length: 2", _CHUNKS),
+    "chunks twice": (CHUNKED + b"\r\n" + CHUNKED, _CHUNKS),
+    "chunks of nothing special": (b"Transfer-Encoding: identity, chunked", _CHUNKS),
+    "chunks of something compressed": (b"Transfer-Encoding: gzip, chunked", _CHUNKS),
+    "chunks, and something after them": (b"Transfer-Encoding: chunked, identity", _CHUNKS),
+    "chunks in quotes": (b'Transfer-Encoding: "chunked"', _CHUNKS),
+    "almost chunks": (b"Transfer-Encoding: xchunked", _CHUNKS),
+    "no coding at all": (b"Transfer-Encoding: identity", b"{}"),
+    "chunks behind a vertical tab": (b"Transfer-Encoding: \x0bchunked", _CHUNKS),
+    "a space before the colon": (b"Transfer-Encoding : chunked", _CHUNKS),
+    "chunks on a line of their own": (b"Transfer-Encoding:\r\n chunked", _CHUNKS),
+    "a length with a plus": (b"Content-Length: +2", b"{}"),
+    "a negative length": (b"Content-Length: -2", b"{}"),
+    "a hexadecimal length": (b"Content-Length: 0x2", b"{}"),
+    "the same length twice": (b"Content-Length: 2\r\nContent-Length: 2", b"{}"),
+    "a list of lengths": (b"Content-Length: 2, 2", b"{}"),
+    "a length in two parts": (b"Content-Length: 2 2", b"{}"),
+    "an empty length": (b"Content-Length:", b"{}"),
+    "a length beyond any number": (b"Content-Length: 99999999999999999999999", b"{}"),
+    "a chunk's size with 0x": (CHUNKED, b"0x2\r\n{}\r\n0\r\n\r\n"),
+    "a negative chunk": (CHUNKED, b"-2\r\n{}\r\n0\r\n\r\n"),
+    "a chunk beyond any number": (CHUNKED, b"fffffffffffffffff\r\n{}\r\n0\r\n\r\n"),
+    "a chunk longer than it says": (CHUNKED, b"2\r\n{}x\r\n0\r\n\r\n"),
+    "a space behind a chunk's size": (CHUNKED, b"2 \r\n{}\r\n0\r\n\r\n"),
+    "chunks with half of each line end": (CHUNKED, b"2\n{}\n0\n\n"),
+    "half a line end behind an extension": (CHUNKED, b"2;a\n{}\r\n0\r\n\r\n"),
+}
+"""Heads and bodies of which two readers could see different ends."""
+ODD_LINES: dict[str, bytes] = {
+    "half of each line end": b"\nHost: x\n\n",
+    "the other half": b"\rHost: x\r\r",
+    "a header with a space in its name": b"\r\nHost: x\r\na b: c\r\n\r\n",
+    "a header without a name": b"\r\nHost: x\r\n: c\r\n\r\n",
+    "a header with NUL in its name": b"\r\nHost: x\r\na\x00: c\r\n\r\n",
+    "a header with half a line end": b"\r\nHost: x\r\na: b\rc\r\n\r\n",
+    "a header with the other half": b"\r\nHost: x\r\na: b\nc: d\r\n\r\n",
+    "a header on two lines": b"\r\nHost: x\r\na: b\r\n c\r\n\r\n",
+    "a space before the first header": b"\r\n Host: x\r\n\r\n",
+    "a control character in a header": b"\r\nHost: x\r\na: \x7f\r\n\r\n",
+}
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +111,48 @@ async def hasty_wire(hasty: ServerProcess) -> AsyncGenerator[Wire]:
         ),
         pytest.param(
             LOGIN + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400, "invalid_request", id="a chunk without a length"
+        ),
+        *(
+            pytest.param(LOGIN + head + b"\r\n\r\n" + body, 400, "invalid_request", id=name)
+            for name, (head, body) in SMUGGLED.items()
+        ),
+        *(
+            pytest.param(b"GET /health HTTP/1.1" + lines, 400, "invalid_request", id=name)
+            for name, lines in ODD_LINES.items()
+        ),
+        pytest.param(b"GET\t/health\tHTTP/1.1\r\n" + HOST + b"\r\n", 405, "method_not_allowed", id="tabs for spaces"),
+        pytest.param(
+            b"get /health HTTP/1.1\r\n" + HOST + b"\r\n", 405, "method_not_allowed", id="a method in small letters"
+        ),
+        pytest.param(
+            b"A" * 10_000 + b" / HTTP/1.1\r\n" + HOST + b"\r\n", 405, "method_not_allowed", id="a long method"
+        ),
+        pytest.param(b"GET /a b HTTP/1.1\r\n" + HOST + b"\r\n", 400, "invalid_request", id="a path with a space"),
+        pytest.param(b"GET /\x00 HTTP/1.1\r\n" + HOST + b"\r\n", 400, "invalid_request", id="a path with NUL"),
+        pytest.param(
+            b"GET /\xc3\xa9 HTTP/1.1\r\n" + HOST + b"\r\n", 400, "invalid_request", id="a path that is no ASCII"
+        ),
+        pytest.param(b"GET /health http/1.1\r\n" + HOST + b"\r\n", 400, "invalid_request", id="http in small letters"),
+        pytest.param(
+            b"GET /health HTTP/1.10\r\n" + HOST + b"\r\n", 400, "invalid_request", id="a version with two digits"
+        ),
+        pytest.param(
+            b"GET /v1/auth/me HTTP/1.1\r\n" + HOST + b"Authorization: Bearer " + b"x" * 100_000,
+            431,
+            "headers_too_large",
+            id="a token of 100 kB",
+        ),
+        pytest.param(
+            LOGIN + CHUNKED + b"\r\n\r\n2\r\n{}\r\n0\r\na: " + b"b" * MAX_HEAD_BYTES + b"\r\n\r\n",
+            431,
+            "headers_too_large",
+            id="a trailer that is too large",
+        ),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: a@b\r\n\r\n", 400, "invalid_request", id="a host with a user"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400, "invalid_request", id="a host with a space"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: a:b\r\n\r\n", 400, "invalid_request", id="a host's port in letters"),
+        pytest.param(
+            b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % (b"x" * 256), 400, "invalid_request", id="a host of 256 characters"
         ),
         pytest.param(b"GET / HTTP/1.1\r\n\r\n", 400, "invalid_request", id="no host"),
         pytest.param(GET + HOST + b"\r\n", 400, "invalid_request", id="two hosts"),
@@ -156,6 +242,21 @@ async def test_an_offer_to_upgrade_is_passed_over(wire: Wire, chunked: bool) -> 
         await wire.send(*pieces)
         answer = await wire.answer()
         assert (answer.status_code, answer.json()["error"]["param"]) == (422, "email")
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [
+        pytest.param(b"2\r\n{}\r\n0\r\na: ", id="a trailer"),
+        pytest.param(b"2;a=", id="an extension of a chunk"),
+        pytest.param(b"2\r\n{}\r\n0;a=", id="an extension of the last chunk"),
+    ],
+)
+async def test_what_stands_beside_a_body_has_an_end(wire: Wire, endless: bytes) -> None:
+    """The parser keeps a trailer until it is complete, and the bound of bodies does not count it."""
+    await wire.send(LOGIN + CHUNKED + b"\r\n\r\n" + endless, *[b"b" * 1000] * (3 * MAX_HEAD_BYTES // 1000))
+
+    assert_refused(await wire.answer(), 431, "headers_too_large")
 
 
 async def test_trailers_do_not_become_headers(wire: Wire) -> None:
