@@ -141,7 +141,7 @@ async def test_when_redis_forgets_what_is_there_counts_again(
 async def test_one_user_has_other_limits_than_the_rest(
     stack: Stack, client: Client, opened: AsyncExitStack, limits: str
 ) -> None:
-    await stack.execute(f"UPDATE users SET limits = '{limits}' WHERE id = '{client.account.id}'")  # noqa: S608
+    await stack.execute(f"UPDATE users SET limits = '{limits}' WHERE id = '{client.account.id}'")
     model = stack.model(Answer((Hang(),)))
     await opened.enter_async_context(client.stream(model))
 
