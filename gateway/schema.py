@@ -15,7 +15,7 @@ from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
-from gateway.access import Access
+from gateway.access import Access, access_of
 from gateway.admission.limited_routes import LimitAttempts, LimitByAddress, LimitByUser, LimitStreams
 from gateway.chat import stream_links
 from gateway.chat.reader_access import RequireReader
@@ -58,7 +58,11 @@ _HEADERS = {
     "X-Job-Id": "The job that the request has become.",
 }
 _SECURITY_SCHEMES = {
-    "bearer": {"type": "http", "scheme": "bearer"},
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An access token, which may do all that its user may, or an API key with the scope named.",
+    },
     "link": {
         "type": "apiKey",
         "in": "query",
@@ -143,8 +147,10 @@ def _security(route: _Route) -> dict[str, Any]:
         return {"security": [{}, {"bearer": []}]}
     if route.middleware.isdisjoint(_AUTHENTICATING):
         return {}
+    access = access_of(route.handler)
+    scopes = [] if access is Access.ANY_CREDENTIAL else [access.value]
     by_link = [{"link": []}] if RequireReader in route.middleware else []
-    return {"security": [{"bearer": []}, *by_link]}
+    return {"security": [{"bearer": scopes}, *by_link]}
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
@@ -197,6 +203,8 @@ def _errors(route: _Route) -> set[type[DeeperSensorError]]:
         found.add(errors.ConcurrencyLimitedError)
     if not route.middleware.isdisjoint(_AUTHENTICATING | {RecognizePrincipal}):
         found.add(errors.UnauthenticatedError)
+    if access_of(route.handler) not in {Access.PUBLIC, Access.OPERATOR, Access.ANY_CREDENTIAL}:
+        found.add(errors.InsufficientScopeError)
     return found
 
 

@@ -21,13 +21,20 @@ from shared.credential import Credential, CredentialKind
 from shared.database import api_keys
 from shared.database.api_keys import ApiKey
 from shared.database.engine import Database
-from shared.errors import InvalidRequestError, LimitAboveOwnersError, NotFoundError, UnauthenticatedError
+from shared.errors import (
+    InvalidRequestError,
+    LimitAboveOwnersError,
+    NotFoundError,
+    StoreUnavailableError,
+    UnauthenticatedError,
+)
 from shared.ids import is_id
 from shared.revocations import Revocations
 
 MOST_PER_USER = 100
 LOOKED_UP_AT_ONCE = 4  # keys nobody has seen here; whoever tries out a thousand does not take every connection
-NO_SECRET = "deepersensor"  # noqa: S105  what digests are made with where the operator has not set one
+LOOKUP_TIMEOUT_S = 2.0
+UNPEPPERED = b"deepersensor"  # what digests are made with where the operator has set nothing
 
 _END_OF_TIME_MS = 253_402_300_799_999  # what a datetime can hold
 
@@ -46,7 +53,7 @@ class Keyring:
     def __init__(self, *, database: Database, revocations: Revocations, secret: str, clock: Clock) -> None:
         self._database = database
         self._revocations = revocations
-        self._secret = (secret or NO_SECRET).encode()
+        self._secret = secret.encode() or UNPEPPERED
         self._clock = clock
         self._lookups = asyncio.Semaphore(LOOKED_UP_AT_ONCE)
 
@@ -119,8 +126,17 @@ class Keyring:
         if not is_api_key(key):
             raise _unknown()
         wanted = digest(key, secret=self._secret)
-        async with self._lookups, self._database.transaction() as connection:
-            found = await api_keys.find_id(connection, wanted)
+        try:
+            async with (
+                asyncio.timeout(LOOKUP_TIMEOUT_S),
+                self._lookups,
+                self._database.transaction() as connection,
+            ):
+                found = await api_keys.find_id(connection, wanted)
+        except TimeoutError:
+            raise StoreUnavailableError(
+                "API keys cannot be looked up just now.", retry_after_s=LOOKUP_TIMEOUT_S
+            ) from None
         if found is None or not hmac.compare_digest(found[1], wanted):
             raise _unknown()
         return _credential(found[0])

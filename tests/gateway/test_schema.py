@@ -121,8 +121,11 @@ async def test_answers_are_among_those_documented(
 
 
 def test_a_stream_is_read_with_a_token_of_ones_own_or_with_a_link() -> None:
-    assert OPERATIONS["GET /v1/chat/{job_id}/stream"]["security"] == [{"bearer": []}, {"link": []}]
-    assert OPERATIONS["GET /v1/chat/{job_id}"]["security"] == [{"bearer": []}]
+    assert OPERATIONS["GET /v1/chat/{job_id}/stream"]["security"] == [{"bearer": ["chat"]}, {"link": []}]
+    assert OPERATIONS["GET /v1/chat/{job_id}"]["security"] == [{"bearer": ["chat"]}]
+    assert OPERATIONS["POST /v1/api-keys"]["security"] == [{"bearer": ["session"]}]
+    assert OPERATIONS["GET /v1/auth/me"]["security"] == [{"bearer": []}]
+    assert OPERATIONS["GET /v1/models"]["security"] == [{}, {"bearer": []}]
     link = DOCUMENT["components"]["securitySchemes"]["link"]
     assert (link["type"], link["in"], link["name"]) == ("apiKey", "query", "token")
 

@@ -1,3 +1,4 @@
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,7 +11,7 @@ from gateway.accounts.authenticate import TokenAuthenticator
 from gateway.accounts.identities import Identities
 from gateway.accounts.signing_keys import SigningKeys
 from gateway.api_keys.key_format import new_api_key
-from gateway.api_keys.keyring import Keyring
+from gateway.api_keys.keyring import LOOKED_UP_AT_ONCE, Keyring
 from gateway.api_keys.last_use import LastUse
 from gateway.api_keys.schemas import NewApiKey
 from gateway.principal import Key, Limits, Principal
@@ -19,7 +20,7 @@ from shared.database import users
 from shared.database.engine import Database
 from shared.database.tables import api_keys
 from shared.database.users import Role, User
-from shared.errors import UnauthenticatedError
+from shared.errors import StoreUnavailableError, UnauthenticatedError
 from shared.revocations import Revocations
 from tests.clocks import TurnedClock
 from tests.databases import SwitchedDatabase
@@ -204,3 +205,12 @@ async def test_when_a_key_is_used_is_written_down_once_a_minute(
         await connection.execute(update(api_keys).values(last_used_at=func.now() - timedelta(seconds=61)))
     await authenticator.authenticate(made.key)
     assert (await used_at())[made.id] != first[made.id]
+
+
+async def test_who_tries_out_many_keys_does_not_hold_up_everybody_when_postgresql_hangs(
+    redis: Redis, clock: TurnedClock, silence: Database
+) -> None:
+    keyring = Keyring(database=silence, revocations=Revocations(redis), secret="", clock=clock)
+    tries = (keyring.find(new_api_key()) for _ in range(3 * LOOKED_UP_AT_ONCE))
+    outcomes = await asyncio.gather(*tries, return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {StoreUnavailableError}

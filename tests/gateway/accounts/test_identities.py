@@ -33,25 +33,6 @@ async def nobody(free_port: int) -> AsyncGenerator[Database]:
     await database.close()
 
 
-@pytest.fixture
-async def silence() -> AsyncGenerator[Database]:
-    """A database that takes connections and never says a word."""
-    leave = asyncio.Event()
-
-    async def say_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await leave.wait()
-        writer.close()
-
-    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    database = connect(f"postgresql://nobody@127.0.0.1:{port}/nothing", role="test")
-    yield database
-    await database.close()
-    leave.set()
-    server.close()
-    await server.wait_closed()
-
-
 class Somebody(NamedTuple):
     """Somebody who has logged in."""
 
