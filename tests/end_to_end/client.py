@@ -20,6 +20,7 @@ class Account(Struct, frozen=True):
     email: str
     password: str
     token: str
+    refresh_token: str
 
 
 class Client:

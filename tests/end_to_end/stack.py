@@ -25,7 +25,7 @@ from sqlalchemy import RowMapping, func, select, text, update
 from infra.local.logins import Logins
 from shared.database.engine import Database
 from shared.database.engine import connect as connect_database
-from shared.database.tables import jobs, users
+from shared.database.tables import jobs, metadata, users
 from shared.redis_client import connect
 from shared.redis_keys import ATTENDED, DEADLINES, DELAYED, READERS, RUNNING, UNSTORED, WAITING, WORKERS
 from shared.redis_keys import MODELS as REDIS_MODELS
@@ -250,6 +250,18 @@ class Stack:
         assert row is not None
         return row
 
+    async def rows_of(self, user_id: str) -> dict[str, int]:
+        """Return how many rows there are of a user in each table that has any."""
+        async with self._database.transaction() as connection:
+            counts = {
+                table.name: await connection.scalar(
+                    select(func.count()).where((table.c.id if table is users else table.c.user_id) == user_id)
+                )
+                for table in metadata.tables.values()
+                if table is users or "user_id" in table.c
+            }
+        return {name: count for name, count in counts.items() if count}
+
     async def execute(self, statement: str) -> None:
         """Run a statement in the stack's database."""
         async with self._database.transaction() as connection:
@@ -281,7 +293,11 @@ class Stack:
         """Return what nobody must read anywhere: of operators, of the processes, and of everybody who has signed up."""
         urls = (*astuple(self._redis_logins), *astuple(self._database_logins))
         passwords = [str(urlsplit(url).password) for url in urls]
-        of_users = [text for account in self._accounts.values() for text in (account.password, account.token)]
+        of_users = [
+            text
+            for account in self._accounts.values()
+            for text in (account.password, account.token, account.refresh_token)
+        ]
         return [self.jwt_secret, self.metrics_token, *passwords, *of_users]
 
     def log_lines(self) -> list[str]:
@@ -325,7 +341,13 @@ class Stack:
         async with httpx.AsyncClient(base_url=self.gateways[0].url, timeout=HANG_S) as http:
             signed_up = await http.post("/v1/auth/signup", json=credentials)
             logged_in = await http.post("/v1/auth/login", json=credentials)
-        return Account(id=signed_up.json()["id"], token=logged_in.json()["access_token"], **credentials)
+        tokens = logged_in.json()
+        return Account(
+            id=signed_up.json()["id"],
+            token=tokens["access_token"],
+            refresh_token=tokens["refresh_token"],
+            **credentials,
+        )
 
     def _new_starter(self) -> ProcessStarter:
         directory = self._logs / str(next(self._numbers))

@@ -1,7 +1,8 @@
 """Every event of the audit log is written by something that somebody really does."""
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -36,10 +37,83 @@ async def revoke_a_key(stack: Stack, headers: Mapping[str, str]) -> None:
     assert revoked.status_code == 204
 
 
+@asynccontextmanager
+async def somebody(
+    stack: Stack, headers: Mapping[str, str]
+) -> AsyncGenerator[tuple[httpx.AsyncClient, dict[str, str]]]:
+    """A client that sends these headers, and what its user logs in with."""
+    credentials = {"email": f"{new_id()}@example.org", "password": f"{CANARY} of somebody"}
+    async with httpx.AsyncClient(base_url=stack.gateways[0].url, headers=headers, timeout=HANG_S) as http:
+        assert (await http.post("/v1/auth/signup", json=credentials)).status_code == 201
+        yield http, credentials
+
+
+async def log_in(http: httpx.AsyncClient, credentials: Mapping[str, str]) -> dict[str, str]:
+    """Log in, and return the tokens."""
+    answer = await http.post("/v1/auth/login", json=credentials)
+    assert answer.status_code == 200
+    http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+    return answer.json()
+
+
+async def sign_up(stack: Stack, headers: Mapping[str, str]) -> None:
+    async with somebody(stack, headers):
+        pass
+
+
+async def sign_up_and_log_in(stack: Stack, headers: Mapping[str, str]) -> None:
+    async with somebody(stack, headers) as (http, credentials):
+        await log_in(http, credentials)
+
+
+async def guess(stack: Stack, headers: Mapping[str, str]) -> None:
+    async with somebody(stack, headers) as (http, credentials):
+        for status in (401, 401, 401, 401, 401, 429):
+            wrong = {**credentials, "password": f"{CANARY} of somebody else"}
+            assert (await http.post("/v1/auth/login", json=wrong)).status_code == status
+
+
+async def use_a_spent_token(stack: Stack, headers: Mapping[str, str]) -> None:
+    async with somebody(stack, headers) as (http, credentials):
+        first = await log_in(http, credentials)
+        second = (await http.post("/v1/auth/refresh", json={"refresh_token": first["refresh_token"]})).json()
+        assert (await http.post("/v1/auth/refresh", json={"refresh_token": second["refresh_token"]})).is_success
+        again = await http.post("/v1/auth/refresh", json={"refresh_token": first["refresh_token"]})
+        assert again.status_code == 401
+
+
+async def log_out(stack: Stack, headers: Mapping[str, str]) -> None:
+    async with somebody(stack, headers) as (http, credentials):
+        await log_in(http, credentials)
+        assert (await http.post("/v1/auth/logout")).status_code == 204
+
+
+async def change_the_password(stack: Stack, headers: Mapping[str, str]) -> None:
+    async with somebody(stack, headers) as (http, credentials):
+        await log_in(http, credentials)
+        change = {"current_password": credentials["password"], "new_password": f"{CANARY} of somebody, renewed"}
+        assert (await http.post("/v1/auth/password", json=change)).status_code == 204
+
+
+async def delete_the_account(stack: Stack, headers: Mapping[str, str]) -> None:
+    async with somebody(stack, headers) as (http, credentials):
+        await log_in(http, credentials)
+        answer = await http.request("DELETE", "/v1/auth/me", json={"password": credentials["password"]})
+        assert answer.status_code == 204
+
+
 DEEDS: Mapping[SecurityEvent, Deed] = {
     SecurityEvent.KEY_CREATED: make_a_key,
     SecurityEvent.KEY_REVOKED: revoke_a_key,
     SecurityEvent.ACCESS_FORBIDDEN: ask_for_what_is_forbidden,
+    SecurityEvent.SIGNED_UP: sign_up,
+    SecurityEvent.LOGIN_SUCCEEDED: sign_up_and_log_in,
+    SecurityEvent.LOGIN_FAILED: guess,
+    SecurityEvent.LOGIN_LOCKED: guess,
+    SecurityEvent.REFRESH_REUSED: use_a_spent_token,
+    SecurityEvent.LOGGED_OUT: log_out,
+    SecurityEvent.PASSWORD_CHANGED: change_the_password,
+    SecurityEvent.USER_DELETED: delete_the_account,
 }
 
 _AWAITED = {event for event in SecurityEvent if event not in DEEDS}  # their routes are being built
