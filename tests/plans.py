@@ -1,5 +1,6 @@
 """How PostgreSQL goes about a statement of ours: its plan, from what the code really sends."""
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -8,11 +9,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.database.engine import Database
 
+_LONG_ARRAY = re.compile(r"\{[^{}]{80,}\}")
+
 
 async def plans_of(
     database: Database, work: Callable[[AsyncConnection], Awaitable[object]], *, analyze: bool = False
 ) -> list[str]:
-    """Do some work in a transaction, and return the plans of its statements.
+    """Do some work, undo it, and return the plans of its statements but for those that set something.
 
     Args:
         database: With data.
@@ -30,10 +33,12 @@ async def plans_of(
         event.listen(listened, "before_cursor_execute", note)
         await work(connection)
         event.remove(listened, "before_cursor_execute", note)
-        return [await _plan(connection, *each, analyze=analyze) for each in sent if not each[0].startswith("SET ")]
+        plans = [await _plan(connection, *each, analyze=analyze) for each in sent if not each[0].startswith("SET ")]
+        await connection.rollback()
+        return plans
 
 
 async def _plan(connection: AsyncConnection, statement: str, parameters: Any, *, analyze: bool) -> str:  # noqa: ANN401
     explain = "EXPLAIN (ANALYZE) " if analyze else "EXPLAIN "
     rows = await connection.exec_driver_sql(explain + statement, parameters)
-    return "\n".join(rows.scalars())
+    return _LONG_ARRAY.sub("{…}", "\n".join(rows.scalars()))

@@ -5,17 +5,27 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from msgspec import structs
 from redis.asyncio import Redis
 
 from gateway.admission.accept import DurableGate
 from gateway.admission.admit import Admission, Gate
 from gateway.admission.settings import QueueSettings
-from shared.database import accepted_jobs, engine
+from shared.database import accepted_jobs, conversations, engine
 from shared.database.engine import Database
+from shared.database.messages import NewMessage
+from shared.database.turns import Turn
 from shared.database.users import User
 from shared.demand import NO_LIMITS, Demand, Limit
 from shared.durable_queue import DurableQueue
-from shared.errors import DeeperSensorError, StoreUnavailableError, UnauthenticatedError
+from shared.errors import (
+    ConversationBusyError,
+    ConversationFullError,
+    DeeperSensorError,
+    NotFoundError,
+    StoreUnavailableError,
+    UnauthenticatedError,
+)
 from shared.idempotency import Idempotency
 from shared.ids import new_id
 from shared.job_queue import JobQueue
@@ -172,3 +182,33 @@ async def test_it_stays_accepted_when_redis_goes_before_it_is_enqueued(
     assert admission.job_id == job.id
     assert await is_stored(database, job)
     assert await queue.claim("worker", {MODEL: 1}, limit=1) == []
+
+
+async def test_a_turn_that_is_refused_leaves_nothing_and_spends_nothing(
+    redis: Redis, queue: JobQueue, database: Database, ada: User
+) -> None:
+    """Also not its idempotency key: it can be sent again when the conversation has been answered in."""
+    del queue
+    async with database.transaction() as connection:
+        made = await conversations.create(connection, ada.id, title=None)
+    assert made is not None
+    turn = Turn(made.id, ada.id, 0, "Hi.", [NewMessage("user", "Hi.", None)], is_too_long=False)
+
+    async def send(turn: Turn) -> Admission:
+        job = make_job(user=ada.id, conversation_id=turn.conversation_id)
+        return await gate(redis, database).accept(
+            job, demand=DEMAND, channel=CHANNEL, slots=1, queue_timeout_ms=60_000, idempotency=None, turn=turn
+        )
+
+    gone = structs.replace(turn, conversation_id=new_id())
+    for refusal, refused in ((ConversationFullError, structs.replace(turn, is_too_long=True)), (NotFoundError, gone)):
+        with pytest.raises(refusal):
+            await send(refused)
+        assert await redis.keys() == []
+    await send(turn)
+    keys = set(await redis.keys())
+    for _ in range(LIMIT.burst):
+        with pytest.raises(ConversationBusyError):
+            await send(turn)
+    assert set(await redis.keys()) == keys
+    await accept(gate(redis, database), make_job(user=ada.id, is_durable=True))
