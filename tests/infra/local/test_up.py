@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import shlex
 import signal
 import socket
@@ -90,6 +91,22 @@ async def test_the_words_of_the_readme_do_what_it_says(stack: ServerProcess) -> 
     assert '"email":"me@example.org"' in printed
     assert '"model":"demo:latest"' in printed
     assert printed.count('"done":true') == 1
+
+
+async def test_the_conversation_of_the_readme_is_remembered_found_and_deleted(stack: ServerProcess) -> None:
+    blocks = re.findall(r"```sh\n(.*?)```", (CHECKOUT / "README.md").read_text(), re.DOTALL)
+    (use_it,) = (block for block in blocks if "/v1/auth/signup" in block)
+    (talk,) = (block for block in blocks if "conversation=" in block)
+    printed = await printed_by((use_it + talk).replace("http://127.0.0.1:8000", stack.url))
+    assert printed.count('"done":true') == 3
+    assert printed.count('"content":"My cat is called Ada."') == 1
+    assert printed.count('"title":"My cat is called Ada."') == 1
+    listed = await printed_by(
+        (use_it + 'curl -s $base/v1/conversations -H "Authorization: Bearer $token"').replace(
+            "http://127.0.0.1:8000", stack.url
+        )
+    )
+    assert '{"data":[],"next_cursor":null}' in listed
 
 
 async def test_the_printed_address_of_all_calls_answers(stack: ServerProcess) -> None:
