@@ -26,6 +26,8 @@ class Access(StrEnum):
 SCOPES = frozenset({Access.CHAT, Access.CONVERSATIONS, Access.USAGE})
 """What an API key may be allowed."""
 
+LITESTARS_OWN = "options_handler"  # beside every route; it tells which methods there are
+
 
 class UndeclaredAccessError(Exception):
     """A route does not say who may call it."""
@@ -39,9 +41,11 @@ def access_of(handler: BaseRouteHandler) -> Access:
 
     """
     access = handler.opt.get("access")
-    if not isinstance(access, Access):
-        raise UndeclaredAccessError(f"{handler.handler_name} does not declare `access`.")
-    return access
+    if isinstance(access, Access):
+        return access
+    if handler.handler_name == LITESTARS_OWN:
+        return Access.ANY_CREDENTIAL
+    raise UndeclaredAccessError(f"{handler.handler_name} does not declare `access`.")
 
 
 def check_declared(routes: Iterable[BaseRoute]) -> None:
@@ -54,5 +58,4 @@ def check_declared(routes: Iterable[BaseRoute]) -> None:
     for route in routes:
         if isinstance(route, HTTPRoute):
             for handler, _ in route.route_handler_map.values():
-                if handler.handler_name != "options_handler":  # Litestar's own, beside every route
-                    access_of(handler)
+                access_of(handler)

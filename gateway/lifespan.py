@@ -154,8 +154,8 @@ async def open_state(
         )
         scraper = Scraper(metrics, redis, catalog)
         if metrics_listener:
-            app = create_metrics_app(scraper, settings.metrics, settings.server.request_id_header)
-            await stack.enter_async_context(served_on(metrics_listener, app))
+            app = create_metrics_app(scraper, settings.metrics, settings.server)
+            await stack.enter_async_context(served_on(metrics_listener, app, settings.server))
         keys = SigningKeys(
             settings.accounts.jwt_secret or temporary_secret(), previous=settings.accounts.jwt_secret_previous
         )

@@ -10,18 +10,18 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import httpx
 import msgspec
-from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 from msgspec import Meta, Struct
 
 from gateway import settings
-from gateway.access import Access, access_of
+from gateway.access import LITESTARS_OWN, Access, access_of
 from gateway.app import create_routes
 from gateway.chat import free_json
 from gateway.chat.schemas import Options
 from gateway.draining import Draining
 from gateway.metrics.declared import Metrics
 from gateway.operation import Operation
+from gateway.schema import describe_routes
 from gateway.security_headers import SECURITY_HEADERS
 from shared.ids import new_id
 from tests.images import in_base64, png
@@ -92,6 +92,7 @@ class Route(Struct, frozen=True):
     path: str
     access: Access
     operation: Operation
+    statuses: frozenset[int]  # of its documented answers
 
     @property
     def name(self) -> str:
@@ -105,18 +106,22 @@ class Route(Struct, frozen=True):
 
 def routes() -> list[Route]:
     """Return every route, without Litestar's own for OPTIONS."""
-    app = create_routes(settings.read({"JWT_SECRET": "0" * 32}), Metrics(), Draining())
+    own = settings.read({"JWT_SECRET": "0" * 32})
+    app = create_routes(own, Metrics(), Draining())
+    documented = describe_routes(app, own)["paths"]
     return [
-        _route(method, route.path_format, handler)
+        Route(
+            method=method,
+            path=route.path_format,
+            access=access_of(handler),
+            operation=handler.opt.get("operation", Operation()),
+            statuses=frozenset(map(int, documented[route.path_format].get(method.lower(), {}).get("responses", ()))),
+        )
         for route in sorted(app.routes, key=lambda route: route.path_format)
         if isinstance(route, HTTPRoute)
         for method, (handler, _) in sorted(route.route_handler_map.items())
-        if handler.handler_name != "options_handler"
+        if handler.handler_name != LITESTARS_OWN
     ]
-
-
-def _route(method: str, path: str, handler: HTTPRouteHandler) -> Route:
-    return Route(method, path, access_of(handler), handler.opt.get("operation", Operation()))
 
 
 def hostile_requests(model: str) -> list[HostileRequest]:
@@ -206,13 +211,18 @@ NO_MEDIA_TYPE: Mapping[str, Headers] = {
 }
 
 
+_READ_WITH_CARE = ("/v1/chat", "/v1/auth/login")  # by the same code as all others, so these get every one of them
+_EVERY_OTHER = 4
+
+
 def _with_bodies(routes: Iterator[Route]) -> Iterator[HostileRequest]:
     for route in routes:
-        for name, body in NO_JSON.items():
+        step = 1 if route.path in _READ_WITH_CARE else _EVERY_OTHER
+        for name, body in [*NO_JSON.items()][::step]:
             yield HostileRequest(f"{route.name}: {name}", route.method, route.at(), 400, "malformed_body", body, _JSON)
-        for name, body in NO_VALUE.items():
+        for name, body in [*NO_VALUE.items()][::step]:
             yield HostileRequest(f"{route.name}: {name}", route.method, route.at(), 422, "invalid_request", body, _JSON)
-        for name, headers in NO_MEDIA_TYPE.items():
+        for name, headers in [*NO_MEDIA_TYPE.items()][::step]:
             yield HostileRequest(
                 f"{route.name}: {name}", route.method, route.at(), 415, "unsupported_media_type", b"{}", headers
             )

@@ -11,10 +11,12 @@ from litestar.di import Provide
 from litestar.types import ASGIApp
 
 from gateway.error_responses import EXCEPTION_HANDLERS
+from gateway.http_protocol import http_protocol
 from gateway.metrics.routes import metrics_routes
 from gateway.metrics.scrape import Scraper
 from gateway.metrics.settings import MetricsSettings
 from gateway.response_headers import ResponseHeaders
+from gateway.server_settings import ServerSettings
 from shared.settings import SettingsError
 
 CLOSE_WITHIN_S = 1  # for a scrape that is under way when the process stops
@@ -46,7 +48,7 @@ def listen(settings: MetricsSettings) -> socket.socket | None:
         ) from error
 
 
-def create_metrics_app(scraper: Scraper, settings: MetricsSettings, request_id_header: str) -> ASGIApp:
+def create_metrics_app(scraper: Scraper, settings: MetricsSettings, server: ServerSettings) -> ASGIApp:
     """Return an application that has `/metrics` and nothing else."""
 
     def provide_scraper() -> Scraper:
@@ -59,26 +61,27 @@ def create_metrics_app(scraper: Scraper, settings: MetricsSettings, request_id_h
         openapi_config=None,
         logging_config=None,
     )
-    return ResponseHeaders(app, request_id_header=request_id_header)
+    return ResponseHeaders(app, request_id_header=server.request_id_header)
 
 
 @asynccontextmanager
-async def served_on(listener: socket.socket, app: ASGIApp) -> AsyncGenerator[None]:
-    """Serve `app` inside the block, and close the socket at its end."""
+async def served_on(listener: socket.socket, app: ASGIApp, server: ServerSettings) -> AsyncGenerator[None]:
+    """Serve `app` inside the block with the same patience as the API, and close the socket at its end."""
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=http_protocol(server),
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_keep_alive=server.server_idle_timeout_secs,
         timeout_graceful_shutdown=CLOSE_WITHIN_S,
     )
-    server = _SecondServer(config)
-    serving = asyncio.create_task(server.serve([listener]))
+    second = _SecondServer(config)
+    serving = asyncio.create_task(second.serve([listener]))
     try:
         yield
     finally:
-        server.should_exit = True
+        second.should_exit = True
         await serving
