@@ -10,12 +10,14 @@ ROLES = {
     "worker": ("worker",),
     "migrate": ("migrations",),
     "up": ("infra.local", "up"),
+    "users": ("operators", "users"),
 }
 _MEANINGS = """roles:
   gateway   serve the HTTP API (APP_HOST, APP_PORT, REDIS_URL, DATABASE_URL, JWT_SECRET)
   worker    serve jobs with the Ollama beside it (REDIS_URL, DATABASE_URL, OLLAMA_BASE_URL)
   migrate   bring the database's schema up to date and exit (DATABASE_URL)
   up        start a whole local stack: servers, migrations, gateways, workers
+  users     create, list, disable, enable, set-password, delete accounts
 
 Every setting is an environment variable; env.sample lists them all."""
 

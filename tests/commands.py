@@ -19,20 +19,24 @@ class Finished(NamedTuple):
     stderr: str
 
 
-async def run_module(module: str, environment: Mapping[str, str], *, directory: Path) -> Finished:
-    """Run `python -m <module>` with no other settings than `environment`, and return when it has ended."""
+async def run_module(
+    module: str, environment: Mapping[str, str], *arguments: str, directory: Path, stdin: str = ""
+) -> Finished:
+    """Run `python -m <module> <arguments>` with no other settings than `environment`, and return when it has ended."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         module,
+        *arguments,
         env={**inherited_variables(), **environment},
         cwd=directory,
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     try:
         async with asyncio.timeout(_HANG_S):
-            stdout, stderr = await process.communicate()
+            stdout, stderr = await process.communicate(stdin.encode())
     finally:
         if process.returncode is None:
             process.kill()

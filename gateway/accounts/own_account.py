@@ -67,7 +67,7 @@ class OwnAccount:
         async with self._database.transaction() as connection:
             if not await users.replace_password_hash(connection, user_id, old=user.password_hash, new=password_hash):
                 raise WrongPasswordError("The password has just been changed.", param="current_password")
-            ended = await sessions.revoke_others(connection, user_id, kept=session.id, now=now)
+            ended = await sessions.revoke_all(connection, user_id, but=session.id, now=now)
         audit.record(SecurityEvent.PASSWORD_CHANGED, user_id=user_id, credential=session)
         await self._sessions.tell_ended(*ended)
 

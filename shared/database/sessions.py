@@ -105,14 +105,16 @@ async def revoke(connection: AsyncConnection, session_id: str, *, now: datetime)
     )
 
 
-async def revoke_others(connection: AsyncConnection, user_id: str, *, kept: str, now: datetime) -> list[str]:
-    """End all of a user's sessions but one, and return their ids."""
+async def revoke_all(connection: AsyncConnection, user_id: str, *, but: str | None = None, now: datetime) -> list[str]:
+    """End all of a user's sessions, but for one if its id is given, and return their ids."""
     statement = (
         update(sessions)
-        .where(sessions.c.user_id == user_id, sessions.c.id != kept, sessions.c.revoked_at.is_(None))
+        .where(sessions.c.user_id == user_id, sessions.c.revoked_at.is_(None))
         .values(revoked_at=now)
         .returning(sessions.c.id)
     )
+    if but is not None:
+        statement = statement.where(sessions.c.id != but)
     return list((await connection.execute(statement)).scalars())
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Row, delete, select, update
+from sqlalchemy import Row, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -78,6 +78,32 @@ async def replace_password_hash(connection: AsyncConnection, user_id: str, *, ol
     """Store a new hash; False: the password was changed since `old` was read, or there is no such user any more."""
     statement = update(users).where(users.c.id == user_id, users.c.password_hash == old).values(password_hash=new)
     return (await connection.execute(statement)).rowcount == 1
+
+
+async def set_password_hash(connection: AsyncConnection, user_id: str, password_hash: str) -> None:
+    """Store a new hash, whatever was there."""
+    await connection.execute(update(users).where(users.c.id == user_id).values(password_hash=password_hash))
+
+
+async def set_disabled(connection: AsyncConnection, user_id: str, *, since: datetime | None) -> User | None:
+    """Let nothing of a user in any more, or again if `since` is None; who is disabled already stays so since then.
+
+    Returns:
+        The user; None: there is none.
+
+    """
+    disabled_at = None if since is None else func.coalesce(users.c.disabled_at, since)
+    statement = update(users).where(users.c.id == user_id).values(disabled_at=disabled_at).returning(users)
+    row = (await connection.execute(statement)).one_or_none()
+    return None if row is None else _to_user(row)
+
+
+async def list_all(connection: AsyncConnection, *, after: str | None, limit: int) -> list[User]:
+    """Return users, the oldest first; those that are younger than the one with the id `after`, if one is given."""
+    statement = select(users).order_by(users.c.id).limit(limit)
+    if after is not None:
+        statement = statement.where(users.c.id > after)
+    return [_to_user(row) for row in await connection.execute(statement)]
 
 
 async def remove(connection: AsyncConnection, user_id: str) -> None:
