@@ -17,7 +17,7 @@ from gateway import settings
 from gateway.access import LITESTARS_OWN, Access, access_of
 from gateway.app import create_routes
 from gateway.chat import free_json
-from gateway.chat.schemas import Options
+from gateway.chat.schemas import ChatRequest, Options
 from gateway.draining import Draining
 from gateway.metrics.declared import Metrics
 from gateway.operation import Operation
@@ -130,9 +130,11 @@ def hostile_requests(model: str) -> list[HostileRequest]:
     below_v1 = [route for route in every if route.path.startswith("/v1/")]
     return [
         *_with_bodies(route for route in below_v1 if route.operation.body),
+        *_with_fields(route for route in below_v1 if route.operation.body not in (None, ChatRequest)),
         *_with_queries(below_v1),
         *_with_ids(route for route in below_v1 if "{" in route.path),
         *_with_methods(every),
+        *_with_pages(below_v1),
         *_without_credentials(route for route in below_v1 if route.access is not Access.PUBLIC),
         *_chats(model),
         *_options(model),
@@ -226,6 +228,85 @@ def _with_bodies(routes: Iterator[Route]) -> Iterator[HostileRequest]:
             yield HostileRequest(
                 f"{route.name}: {name}", route.method, route.at(), 415, "unsupported_media_type", b"{}", headers
             )
+
+
+VALUES: Mapping[str, object] = {
+    "null": None,
+    "a yes": True,
+    "a number": 7,
+    "a negative number": -1,
+    "a fraction": 1.5,
+    "a number beyond any": 10**30,
+    "no text": "",
+    "a line end": "a\nb",
+    "a line end behind it": "ada@example.org\n",
+    "a terminal's escape": "\x1b[2J",
+    "a paragraph separator": "a\u2029b",
+    "text of 10,000 characters": "x" * 10_000,
+    "a list": [],
+    "a list of numbers": [7],
+    "a list of lists": [[]],
+    "100,000 texts": ["x"] * 100_000,
+    "an object": {},
+    "a condition": {"$ne": None},
+}
+ONE_LINERS = ("name", "title")  # what people call things, and see in lists
+
+
+def _with_fields(routes: Iterator[Route]) -> Iterator[HostileRequest]:
+    """Give each field of each body every value that its type refuses, and names what must not stand in any list."""
+    for route in routes:
+        assert route.operation.body is not None
+        for field in msgspec.structs.fields(route.operation.body):
+            for name, value in VALUES.items():
+                must = field.name in ONE_LINERS and isinstance(value, str)
+                if must or _is_refused(value, field.type):
+                    yield HostileRequest(
+                        f"{route.name}: {name} as {field.encode_name}",
+                        route.method,
+                        route.at(),
+                        422,
+                        "invalid_request",
+                        _encode({field.encode_name: value}),
+                        _JSON,
+                    )
+
+
+def _is_refused(value: object, kind: Any) -> bool:  # noqa: ANN401  a type
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return True
+    return False
+
+
+LIMITS = ("0", "101", "-1", "+1", "1.5", "1e1", "0x10", "9" * 400, "", "%20", "%D9%A3", "1,2", "all")
+CURSORS = ("canary", "*", "", "%20", "..%2f", "' OR 1=1--", "00000000-0000-0000-0000-00000000000", "x" * 5_000)
+
+
+def _with_pages(routes: Sequence[Route]) -> Iterator[HostileRequest]:
+    for route in routes:
+        for parameter in route.operation.parameters:
+            for value in {"limit": LIMITS, "cursor": CURSORS}.get(parameter.name, ()):
+                yield HostileRequest(
+                    f"{route.name}?: {parameter.name}={value[:40]}",
+                    route.method,
+                    f"{route.at()}?{parameter.name}={value.replace(' ', '+')}",
+                    422,
+                    "invalid_request",
+                    param=parameter.name,
+                )
+    for query, param in {
+        "from=canary": "from",
+        "from=2026-13-01": "from",
+        "from=9999999999-01-01": "from",
+        "to=0000-01-01": "to",
+        "to=2026-01-01T25:00:00Z": "to",
+        "group_by=canary": "group_by",
+        "group_by=": "group_by",
+        "group_by=day,day": "group_by",
+    }.items():
+        yield HostileRequest(f"GET /v1/usage?{query}", "GET", f"/v1/usage?{query}", 422, "invalid_request", param=param)
 
 
 QUERIES: Mapping[str, tuple[str, str | None]] = {
@@ -580,6 +661,24 @@ def _accounts() -> Iterator[HostileRequest]:
     for path in ("/v1/auth/signup", "/v1/auth/login"):
         for name, (body, param) in wrong.items():
             yield _post(f"{name} for POST {path}", path, body, param)
+    for name, token in {
+        "a word": CANARY,
+        "dots": "." * 200,
+        "an id": new_id(),
+        "an API key": "sk-ds-0000000000000000",
+        "a token of no algorithm": "eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0.",
+        "an escape": "%00",
+        "no ASCII": "é" * 100,
+    }.items():
+        yield HostileRequest(
+            f"{name} as a refresh token",
+            "POST",
+            "/v1/auth/refresh",
+            401,
+            "unauthenticated",
+            _encode({"refresh_token": token}),
+            _JSON,
+        )
     yield _post("a password of 14 characters", "/v1/auth/signup", good | {"password": "x" * 14}, "password")
 
 
