@@ -80,11 +80,13 @@ class _Route(NamedTuple):
     handler: HTTPRouteHandler
     operation: Operation
     middleware: frozenset[Any]
+    errors_of_all: frozenset[type[DeeperSensorError]]  # of every route
 
 
 def describe_routes(app: Litestar, settings: GatewaySettings) -> dict[str, Any]:
     """Return the OpenAPI document of every route that is not hidden."""
-    routes = list(_visible_routes(app))
+    by_http = {errors.HttpsRequiredError} if settings.server.force_https else set[type[DeeperSensorError]]()
+    routes = list(_visible_routes(app, frozenset({DeeperSensorError} | by_http)))
     refs, schemas = _schemas(routes)
     request_id = settings.server.request_id_header
     paths: dict[str, dict[str, Any]] = {}
@@ -104,7 +106,7 @@ def describe_routes(app: Litestar, settings: GatewaySettings) -> dict[str, Any]:
     }
 
 
-def _visible_routes(app: Litestar) -> Iterator[_Route]:
+def _visible_routes(app: Litestar, errors_of_all: frozenset[type[DeeperSensorError]]) -> Iterator[_Route]:
     for route in sorted(app.routes, key=lambda route: route.path_format):
         if isinstance(route, HTTPRoute):
             for method, (handler, _) in sorted(route.route_handler_map.items()):
@@ -112,7 +114,7 @@ def _visible_routes(app: Litestar) -> Iterator[_Route]:
                 if handler.resolve_include_in_schema() and method != HttpMethod.HEAD:
                     operation = handler.opt.get("operation", Operation())
                     middleware = frozenset(handler.resolve_middleware())
-                    yield _Route(route.path_format, method, handler, operation, middleware)
+                    yield _Route(route.path_format, method, handler, operation, middleware, errors_of_all)
 
 
 def _schemas(routes: Sequence[_Route]) -> tuple[dict[Any, dict[str, Any]], dict[str, Any]]:
@@ -192,7 +194,7 @@ def _answers(route: _Route) -> Mapping[int, Answer]:
 
 
 def _errors(route: _Route) -> set[type[DeeperSensorError]]:
-    found = {DeeperSensorError, *route.operation.errors}
+    found = {*route.errors_of_all, *route.operation.errors}
     if route.path.startswith(STRICT_BELOW):
         found.add(errors.InvalidRequestError)
     if route.operation.body is not None:

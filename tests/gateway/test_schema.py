@@ -147,6 +147,19 @@ def test_times_are_told_as_such() -> None:
     assert {"type": "string", "format": "date-time"} in job["finished_at"]["anyOf"]
 
 
+def test_every_route_can_want_https() -> None:
+    settings_ = {
+        "JWT_SECRET": "0" * 32,
+        "FORCE_HTTPS": "true",
+        "TRUSTED_PROXY_IPS": "10.0.0.0/8",
+        "APP_PUBLIC_URL": "https://llm.example.org",
+    }
+    document = describe_routes(APP, settings.read(settings_))
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            assert "https_required" in operation["responses"]["403"]["description"]
+
+
 async def test_the_document_is_served(client: httpx.AsyncClient) -> None:
     response = await client.get("/schema/openapi.json")
     assert response.json()["openapi"] == "3.1.0"
