@@ -7,6 +7,7 @@ which error codes stand behind a status, and headers. msgspec writes the schemas
 from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from itertools import groupby
+from types import NoneType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -189,8 +190,8 @@ def _responses(route: _Route, refs: Refs, request_id: str) -> dict[str, Any]:
 def _answers(route: _Route) -> Mapping[int, Answer]:
     if route.operation.answers is not None:
         return route.operation.answers
-    status = route.handler.status_code
-    return {status: Answer(HTTPStatus(status).phrase, route.handler.parsed_fn_signature.return_type.annotation)}
+    status, kind = route.handler.status_code, route.handler.parsed_fn_signature.return_type.annotation
+    return {status: Answer(HTTPStatus(status).phrase, None if kind is NoneType else kind)}
 
 
 def _errors(route: _Route) -> set[type[DeeperSensorError]]:

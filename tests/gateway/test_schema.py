@@ -85,6 +85,7 @@ def test_an_operation_tells_what_can_go_wrong(operation: dict[str, Any]) -> None
     assert ("security" in operation) <= ("401" in statuses)
     for status, response in operation["responses"].items():
         assert "X-Request-Id" in response["headers"]
+        assert ("content" in response) == (status != "204")
         assert ("Retry-After" in response["headers"]) == (status in {"429", "503"})
 
 
