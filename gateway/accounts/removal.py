@@ -11,7 +11,7 @@ from shared.database.engine import Database
 from shared.errors import JobCancelledError, StoreUnavailableError
 from shared.job_queue import JobQueue
 from shared.jobs import JobStatus
-from shared.revocations import Revocations
+from shared.revocations import Revocations, everything_of
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Removal:
             await users.remove(connection, user_id)
         audit.record(SecurityEvent.USER_DELETED, user_id=user_id)
         try:
-            await self._revocations.revoke(f"user:{user_id}")
+            await self._revocations.revoke(everything_of(user_id))
             await self._stop_jobs(user_id)
         except (RedisError, StoreUnavailableError) as error:
             _log.warning("jobs_of_removed_user_go_on", extra={"user_id": user_id, "error": str(error)})

@@ -21,13 +21,14 @@ async def test_a_deleted_account_leaves_nothing_behind(stack: Stack) -> None:
     model = stack.model(Answer((f"{CANARY} of what is said", Hang(stack.gate()))))
     client = await stack.newcomer()
     elsewhere = await stack.client(client.account.email.partition("@")[0], gateway=stack.gateways[1])
+    program = await stack.program(client, gateway=stack.gateways[1])
 
     async with AsyncExitStack() as streams:
         running = await streams.enter_async_context(client.stream(model))
         await running.until("chunk")
         durable = await accept(client, model)
         await stack.until_double(model, *["active"] * 2)
-        others = [await streams.enter_async_context(client.stream(model)) for _ in range(SLOTS - 2)]
+        others = [await streams.enter_async_context(program.stream(model)) for _ in range(SLOTS - 2)]
         await stack.until_double(model, *["active"] * SLOTS)
         waiting = await streams.enter_async_context(client.stream(model))
         await waiting.until("queued")
@@ -44,8 +45,8 @@ async def test_a_deleted_account_leaves_nothing_behind(stack: Stack) -> None:
 
     await stack.until_double(model, *["aborted"] * SLOTS)
     await stack.until_idle()
-    await until_unknown(client)
-    await until_unknown(elsewhere)
+    for gone in (client, elsewhere, program):
+        await until_unknown(gone)
     assert await stack.rows_of(client.account.id) == {}
     for job_id in (running.job_id, waiting.job_id, durable, durable_waiting):
         assert await stack.redis.exists(redis_keys.PAYLOAD + job_id) == 0
