@@ -185,9 +185,9 @@ class ChatDesk:
                     if not reader.ended:
                         self._attendance.leave(job.id, grace_ms=order.grace_ms)
                 return
-        place = await self._resumption.find(admission.job_id, user_id=job.user_id)
-        stream_url = self._links.to(admission.job_id, credential=request.user.credential)
         with self._open_streams.sending(order.demand):
+            place = await self._resumption.find(admission.job_id, user_id=job.user_id)
+            stream_url = self._links.to(admission.job_id, credential=request.user.credential)
             async with self._resumption.read(place, stream_url=stream_url) as reader:
                 yield Submission(admission.job_id, reader, admission.limits, is_replay=True)
 

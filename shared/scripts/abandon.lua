@@ -15,5 +15,8 @@ for i = 0, demand.requests + demand.tokens - 1 do
   local interval, cost = ARGV[demand.first_rate + 3 * i], ARGV[demand.first_rate + 3 * i + 2]
   bucket_charge(KEYS[demand.first_key + i], now_us, -interval * cost)
 end
+for i = demand.jobs, demand.jobs + demand.streams - 1 do
+  redis.call('ZREM', KEYS[demand.first_held + i], demand.stream)
+end
 idempotency_release(KEYS[demand.next_key], id)
 return 1

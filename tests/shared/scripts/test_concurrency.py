@@ -230,6 +230,16 @@ class TestStreams:
 
         assert await redis.zrange(STREAMS.key, 0, -1) == [b"b", b"c"]
 
+    async def test_that_of_a_job_that_could_not_be_stored_is_closed(self, queue: JobQueue, redis: Redis) -> None:
+        del queue
+        durable = DurableQueue(redis, stream_retention_ms=RETENTION_MS, answer_retention_ms=RETENTION_MS)
+        job, demand = make_job(is_durable=True), one_more_stream("a")
+        await durable.reserve(job, demand=demand, max_depth=9, idempotency=None)
+
+        await durable.abandon(job, demand=demand, idempotency=None)
+
+        assert not await redis.exists(STREAMS.key)
+
     async def test_a_whole_answer_opens_none(self, queue: JobQueue, redis: Redis) -> None:
         await admit(queue, demand=ONE_MORE_JOB)
 
