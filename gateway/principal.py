@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from gateway.access import Access, access_of
 from gateway.admission.limited_routes import charge_address
-from gateway.admission.limits import Limits
+from gateway.admission.limits import Limits, Priority
 from shared.credential import Credential
 from shared.database.users import Role
 from shared.errors import ForbiddenError, InsufficientScopeError, UnauthenticatedError
@@ -35,6 +35,11 @@ class Principal(Struct, frozen=True):
     limits: Limits  # the user's own, whatever the credential
     credential: Credential
     key: Key | None  # None: it is a session
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether their jobs let those of others go first."""
+        return Priority.BATCH in (self.limits.priority, self.key and self.key.limits.priority)
 
     @property
     def effective_limits(self) -> Limits:

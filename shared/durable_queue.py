@@ -113,6 +113,7 @@ class DurableQueue:
             KEPT_MS,
             int(is_again),
             job.api_key_id or "",
+            job.lag,
             *_numbers_of(job, demand),
         ]
         reply = await self._enqueue(keys, arguments)

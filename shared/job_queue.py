@@ -6,6 +6,7 @@ truth about leases. A job's state is the hash `ds:job:<id>`:
 
     status            shared.jobs.JobStatus
     user, model, kind, request_id, channel (of the gateway that relays it)
+    lag               by how much it stands behind what waits as long, in virtual time (shared/jobs.py)
     api_key           id of the API key that it was asked for with; empty: a session did
     is_durable        `1`: PostgreSQL has it, and has its end before that is told (shared/durable_queue.py)
     admitted_ms       Redis time; also ended_ms
@@ -203,6 +204,7 @@ class JobQueue:
             job.kind.value,
             "" if waited_ms is None else waited_ms,
             job.api_key_id or "",
+            job.lag,
             len(lists),
             *demand.arguments,
         ]

@@ -5,6 +5,8 @@ from enum import StrEnum
 import msgspec
 from msgspec import Struct
 
+BATCH_LAG = 16  # finite, so that batches age: more, and they expire; fewer, and they are in the way
+
 
 class JobKind(StrEnum):
     """What Ollama is asked to do."""
@@ -43,6 +45,12 @@ class Job(Struct, frozen=True, array_like=True):
     is_durable: bool = False  # it is in PostgreSQL too, and so are its end and its answer before anybody hears of them
     api_key_id: str | None = None  # with which it was asked for; None: by a session
     conversation_id: str | None = None  # whose next messages it brings
+    is_batch: bool = False  # nobody waits for it
+
+    @property
+    def lag(self) -> int:
+        """How far it stands behind what waits as long, in virtual time: one is a job of each user who has one."""
+        return BATCH_LAG if self.is_batch else 0
 
 
 class JobEnd(Struct, frozen=True, kw_only=True):

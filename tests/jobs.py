@@ -35,6 +35,7 @@ def make_job(
     timeout_ms: int = 60_000,
     is_durable: bool = False,
     api_key_id: str | None = None,
+    is_batch: bool = False,
     conversation_id: str | None = None,
 ) -> Job:
     """Return a new job."""
@@ -51,6 +52,7 @@ def make_job(
         is_durable=is_durable or conversation_id is not None,
         conversation_id=conversation_id,
         api_key_id=api_key_id,
+        is_batch=is_batch,
     )
 
 

@@ -289,6 +289,7 @@ class ChatDesk:
             is_durable=is_durable or history is not None,
             api_key_id=request.user.key.id if request.user.key else None,
             conversation_id=chat.conversation_id,
+            is_batch=request.user.is_batch,
         )
         return _Order(
             job=job,

@@ -8,7 +8,7 @@
 --      16 fingerprint of the request (empty: it has no idempotency key), 17 ms for which the key is kept, 18 job prefix,
 --      19 readers prefix, 20 kind, 21 ms since the job was admitted for the first time (empty: it is new; otherwise it
 --      spends nothing and is never refused), 22 API key that it was asked for with (empty: none),
---      23 number of owners' lists, 24… the demand
+--      23 lag in virtual time, 24 number of owners' lists, 25… the demand
 -- Returns what check_demand refuses with,
 --      or {'mismatched'}, or {'reserved'} (the key's job is being stored just now), or {'attached', job id, {remaining, µs until whole, … per rate of requests}}
 --      or {'full', depth, service ms, {remaining, µs until whole, … per rate}}
@@ -26,8 +26,8 @@ local function attend(id, readers)
   redis.call('PEXPIRE', readers, ARGV[9] + 1000)
 end
 
-local is_new, admitted, lists = ARGV[21] == '', now, {unpack(KEYS, 10, 9 + ARGV[23])}
-local demand = read_demand(10 + ARGV[23], 24)
+local is_new, admitted, lists = ARGV[21] == '', now, {unpack(KEYS, 10, 9 + ARGV[24])}
+local demand = read_demand(10 + ARGV[24], 25)
 local idempotency_key = KEYS[demand.next_key]
 local attached_id, is_same, is_reserved
 if not is_new then
@@ -65,7 +65,7 @@ local position = enqueue_job({
   id = job_id, user = user_id, lists = lists, model = model, kind = ARGV[20], request_id = ARGV[13],
   api_key = ARGV[22], channel = ARGV[10],
   is_durable = '', waiting = KEYS[1], fair = KEYS[2], pace = KEYS[3], deadlines = KEYS[6], hash = KEYS[4],
-  payload = KEYS[5], content = ARGV[11], cost = ARGV[5], admitted_ms = admitted, now = now, queue_timeout_ms = ARGV[6],
+  payload = KEYS[5], content = ARGV[11], cost = ARGV[5], lag = ARGV[23], admitted_ms = admitted, now = now, queue_timeout_ms = ARGV[6],
   timeout_ms = ARGV[7], grace_ms = ARGV[9] == '0' and '-1' or ARGV[14], retention_ms = ARGV[15],
   time_to_live_ms = ARGV[8], wake = ARGV[12], budgets = budgets, prompt_tokens = demand.prompt_tokens,
   reserved_tokens = is_new and reserved_tokens or '0',  -- Redis has lost with the job what it had reserved

@@ -13,10 +13,11 @@ local OWN_GRACE_LEASES = 10  -- after so many, a worker has forgotten the job an
 local END_MARGIN_MS = 10000  -- the worker ends an overlong job itself; a gateway only if no worker has, by then
 local MOST_LEFT = 100  -- jobs left to others in one claim, so that a claim stays short whatever waits
 
--- Returns 'claimed', 'left' for a job that failed here and is another worker's for now, or 'gone'.
+-- Returns 'claimed' and the job's lag, 'left' for a job that failed here and is another worker's for now, or 'gone'.
 local function claim(id, running, lost)
   local job, log = ARGV[4] .. id, ARGV[6] .. id
-  local state = redis.call('HMGET', job, 'epoch', 'channel', 'timeout_ms', 'started_ms', 'avoid', 'avoid_until_ms')
+  local state = redis.call('HMGET', job, 'epoch', 'channel', 'timeout_ms', 'started_ms', 'avoid', 'avoid_until_ms',
+    'lag')
   local payload = redis.call('GET', ARGV[5] .. id)
   if not state[1] or not payload then
     redis.call('ZREM', running, id)  -- it has expired; nothing is left to run
@@ -38,7 +39,7 @@ local function claim(id, running, lost)
   claimed[#claimed + 1] = {
     payload, seq, last, redis.call('XLEN', log), string.format('%.0f', now), redis.call('HGETALL', job),
   }
-  return 'claimed'
+  return 'claimed', tonumber(state[7] or '0')
 end
 
 for index = 0, (#KEYS - 1) / 5 - 1 do
@@ -64,15 +65,17 @@ for index = 0, (#KEYS - 1) / 5 - 1 do
   while free > 0 and #left < 2 * MOST_LEFT do
     local first = redis.call('ZPOPMIN', waiting)
     if #first == 0 then break end
-    local outcome = claim(first[1], running, false)
+    local outcome, lag = claim(first[1], running, false)
     if outcome == 'left' then
       left[#left + 1] = first[2]
       left[#left + 1] = first[1]
     elseif outcome == 'claimed' then
       free = free - 1
-      if tonumber(first[2]) > tonumber(redis.call('HGET', pace, 'virtual') or '0') then
-        redis.call('HSET', pace, 'virtual', first[2])
-        redis.call('ZREMRANGEBYSCORE', fair, '-inf', first[2])
+      local start = tonumber(first[2]) - lag
+      if start > tonumber(redis.call('HGET', pace, 'virtual') or '0') then
+        start = string.format('%.6f', start)
+        redis.call('HSET', pace, 'virtual', start)
+        redis.call('ZREMRANGEBYSCORE', fair, '-inf', start)
       end
     end
   end

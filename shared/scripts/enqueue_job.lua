@@ -9,6 +9,7 @@
 --   lists                                        of its owners' jobs
 --   content                                      of the payload
 --   cost                                         of its user's turns
+--   lag                                          how much virtual time it stands behind what waits as long ('0': none)
 --   admitted_ms, now                             ms
 --   queue_timeout_ms, timeout_ms, retention_ms   as text
 --   grace_ms                                     how long it goes on without readers; '-1': whoever reads it
@@ -21,15 +22,18 @@ local function enqueue_job(job)
   -- Start-time fair queueing (Goyal, Vin, Cheng 1996): a job starts when its user's previous one ends in virtual time,
   -- but not before the virtual time now, so that nobody saves up turns by staying away.
   local virtual = tonumber(redis.call('HGET', job.pace, 'virtual') or '0')
-  local start = math.max(virtual, tonumber(redis.call('ZSCORE', job.fair, job.user) or '0'))
-  redis.call('ZADD', job.fair, string.format('%.6f', start + tonumber(job.cost)), job.user)
-  redis.call('ZADD', job.waiting, string.format('%.6f', start), job.id)
+  -- What lags has turns of its own, so that it does not delay what else its user asks for; and as the lag is finite, what
+  -- comes later passes it for so long only.
+  local taker = job.lag == '0' and job.user or job.user .. ' lagging'
+  local start = math.max(virtual, tonumber(redis.call('ZSCORE', job.fair, taker) or '0'))
+  redis.call('ZADD', job.fair, string.format('%.6f', start + tonumber(job.cost)), taker)
+  redis.call('ZADD', job.waiting, string.format('%.6f', start + tonumber(job.lag)), job.id)
 
   redis.call('HSET', job.hash, 'status', 'queued', 'model', job.model, 'user', job.user, 'kind', job.kind,
     'api_key', job.api_key, 'is_durable', job.is_durable, 'channel', job.channel, 'request_id', job.request_id,
     'admitted_ms', string.format('%.0f', job.admitted_ms), 'epoch', '0', 'failures', '0',
     'queue_timeout_ms', job.queue_timeout_ms, 'timeout_ms', job.timeout_ms, 'grace_ms', job.grace_ms,
-    'retention_ms', job.retention_ms, 'time_to_live_ms', job.time_to_live_ms, 'lists', table.concat(job.lists, ' '))
+    'lag', job.lag, 'retention_ms', job.retention_ms, 'time_to_live_ms', job.time_to_live_ms, 'lists', table.concat(job.lists, ' '))
   if job.budgets ~= '' then
     redis.call('HSET', job.hash, 'budgets', job.budgets, 'reserved_tokens', job.reserved_tokens,
       'prompt_tokens', job.prompt_tokens)
