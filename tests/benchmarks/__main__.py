@@ -16,6 +16,7 @@ from infra.local.errors import StartFailedError
 from tests.benchmarks import report
 from tests.benchmarks.bench import FULL, QUICK, Bench, Scale
 from tests.benchmarks.c_programs import CannotCompileError, compile_programs
+from tests.benchmarks.conversations import MESSAGES, QUICK_MESSAGES, measure_conversations
 from tests.benchmarks.load import Load
 from tests.benchmarks.machine import describe_machine
 from tests.benchmarks.model import fake_ollama
@@ -39,6 +40,7 @@ class _Options(argparse.Namespace):
     only: list[str]
     targets: list[str]
     series: bool
+    conversations: bool
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="+", choices=SCENARIOS, default=list(SCENARIOS), help="measure these rows")
     parser.add_argument("--targets", nargs="+", choices=_TARGETS, default=list(_TARGETS), help="measure these alone")
     parser.add_argument("--series", action="store_true", help="instead: how cost grows with workers, streams and jobs")
+    parser.add_argument(
+        "--conversations", action="store_true", help="instead: queries among a million messages (--quick: 40,000)"
+    )
     return parser
 
 
@@ -72,6 +77,11 @@ async def _run(directory: Path, options: _Options) -> int:
     _allow_many_connections()
     async with AsyncExitStack() as stack:
         machine = await describe_machine(cores)
+        if options.conversations:
+            size = QUICK_MESSAGES if options.quick else MESSAGES
+            text = await measure_conversations(directory, messages_in_all=size)
+            sys.stdout.write("\n".join((*machine, "", text, "")))
+            return 0
         bench, model_port = await _prepare(stack, directory, QUICK if options.quick else FULL)
         if options.series:
             text = await measure_series(bench, directory, model_port)

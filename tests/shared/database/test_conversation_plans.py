@@ -18,10 +18,10 @@ from shared.database.messages import NewMessage
 from shared.database.turns import Turn
 from shared.ids import new_id
 from tests.databases import Databases
+from tests.finished_jobs import ended
 from tests.jobs import make_job
 from tests.many_conversations import COMMON, RARE, TALKATIVE, USUAL, fill
 from tests.plans import plans_of
-from tests.shared.database.test_turns import ended
 
 MESSAGES = 40_000
 Work = Callable[[AsyncConnection], Awaitable[object]]

@@ -8,14 +8,14 @@ from msgspec import structs
 
 from shared.database import accepted_jobs, conversations, jobs, messages, turns, users
 from shared.database.engine import Database
-from shared.database.jobs import FinishedJob, created
+from shared.database.jobs import FinishedJob
 from shared.database.messages import Message, MessageStatus, NewMessage, decode_parts
 from shared.database.turns import Turn
 from shared.database.users import Role, User
 from shared.errors import ConversationBusyError, ConversationFullError, NotFoundError
 from shared.ids import new_id
-from shared.jobs import Job, JobKind, JobStatus
-from shared.transcripts import Transcript, encode_transcript
+from shared.jobs import Job, JobStatus
+from tests.finished_jobs import ended
 from tests.jobs import make_job
 
 
@@ -39,31 +39,6 @@ async def begin(database: Database, conversation: str, user: User, **changes: An
         await turns.begin(connection, turn(conversation, user, **changes))
         assert await accepted_jobs.accept(connection, job, queue_timeout_ms=1, idempotency=None)
     return job
-
-
-def ended(job: Job, content: str = "Once.", *, epoch: int = 1, **changes: Any) -> FinishedJob:  # noqa: ANN401
-    row = FinishedJob(
-        id=job.id,
-        user_id=job.user_id,
-        kind=JobKind.CHAT,
-        model=job.model,
-        status=JobStatus.COMPLETED,
-        error_code=None,
-        prompt_tokens=1,
-        completion_tokens=1,
-        queue_ms=1,
-        first_token_ms=1,
-        total_ms=1,
-        attempts=1,
-        worker="gpu-1",
-        request_id="r",
-        created_at=created(job.id),
-        finished_at=created(job.id),
-        epoch=epoch,
-        is_durable=True,
-        answer=encode_transcript(Transcript(content=content, thinking="Hm.")),
-    )
-    return structs.replace(row, **changes)
 
 
 async def end(database: Database, *rows: FinishedJob) -> set[str]:
