@@ -35,6 +35,8 @@ from gateway.response_headers import add_response_headers
 from shared.credential import Credential
 from shared.errors import (
     AnswerExpiredError,
+    ConversationBusyError,
+    ConversationFullError,
     DrainingError,
     ExceedsTokenLimitError,
     IdempotencyMismatchError,
@@ -61,6 +63,9 @@ REFUSALS = (
     StoreUnavailableError,
     IdempotencyMismatchError,
     ExceedsTokenLimitError,
+    NotFoundError,
+    ConversationBusyError,
+    ConversationFullError,
 )
 ANSWER_HEADERS = ("X-Job-Id", *REPLAYED)
 ASKING = (idempotency.PARAMETER, disconnect.PARAMETER)
@@ -92,8 +97,8 @@ async def create_chat(request: AuthenticatedRequest, chats: Injected[ChatDesk]) 
     """Return the chunks of the answer as one JSON array, or with `Prefer: respond-async` at once the job.
 
     If the client goes away, the job is cancelled; with an `Idempotency-Key` only after `DISCONNECT_GRACE_SECS`, with
-    `X-On-Disconnect: continue` not at all. A job that was accepted with 202 runs to its end unless it is deleted, and
-    is lost neither with Redis nor with a gateway. A gateway that has to stop before the answer is there says
+    `X-On-Disconnect: continue` not at all. A job that was accepted with 202, or that answers in a conversation, runs to
+    its end unless it is deleted, and is lost neither with Redis nor with a gateway. A gateway that has to stop before the answer is there says
     `draining`: sent again with the same key, the request gets the same job.
     """
     if prefers_async(request.scope["headers"]):
@@ -126,6 +131,9 @@ async def stream_chat(request: AuthenticatedRequest, chats: Injected[ChatDesk]) 
 
     `resumed` tells of an attempt that failed in the middle of the answer. With `mode` `continued` the text goes on, and
     the closing usage is `estimated`; with `restarted` the text so far is to be dropped.
+
+    With `conversation_id`, what was said in that conversation comes before the messages. These are stored in it before
+    the stream begins, and the reply, or as much as there is of it, before the stream ends, whoever reads it.
     """
     async with AsyncExitStack() as stack:
         submission = await stack.enter_async_context(chats.submit(request, is_stream=True))
