@@ -35,6 +35,7 @@ from gateway.chat.cancel import Canceller
 from gateway.chat.list_jobs import JobList
 from gateway.chat.look_up import JobDesk
 from gateway.chat.lost_readers import LostReaders
+from gateway.chat.order import OrderDesk
 from gateway.chat.queue_position import QueuePositions
 from gateway.chat.resume import Resumption
 from gateway.chat.revocation import Revocation
@@ -216,6 +217,15 @@ async def open_state(
             own_account=accounts.own_account,
             catalog=catalog,
             chats=ChatDesk(
+                orders=OrderDesk(
+                    body=JsonBody(ChatRequest, may_carry_images=True),
+                    catalog=catalog,
+                    database=database,
+                    most_bytes=settings.server.max_chat_request_size_bytes,
+                    limits=limit_policy,
+                    client_address=client_address,
+                    settings=settings.queue,
+                ),
                 relay=relay,
                 gate=Gate(queue, settings.queue, retention_ms=retention_ms),
                 durable_gate=DurableGate(durable_queue, database, settings.queue),
@@ -224,13 +234,7 @@ async def open_state(
                 attendance=attendance,
                 open_streams=open_streams,
                 resumption=resumption,
-                database=database,
-                most_bytes=settings.server.max_chat_request_size_bytes,
-                limits=limit_policy,
-                client_address=client_address,
-                body=JsonBody(ChatRequest, may_carry_images=True),
                 links=links,
-                settings=settings.queue,
                 new_meter=partial(ReplyMeter, metrics, clock),
             ),
             jobs=jobs,

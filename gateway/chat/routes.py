@@ -98,8 +98,8 @@ async def create_chat(request: AuthenticatedRequest, chats: Injected[ChatDesk]) 
 
     If the client goes away, the job is cancelled; with an `Idempotency-Key` only after `DISCONNECT_GRACE_SECS`, with
     `X-On-Disconnect: continue` not at all. A job that was accepted with 202, or that answers in a conversation, runs to
-    its end unless it is deleted, and is lost neither with Redis nor with a gateway. A gateway that has to stop before the answer is there says
-    `draining`: sent again with the same key, the request gets the same job.
+    its end unless it is deleted, and is lost neither with Redis nor with a gateway. A gateway that has to stop before
+    the answer is there says `draining`: sent again with the same key, the request gets the same job.
     """
     if prefers_async(request.scope["headers"]):
         return _accepted(await chats.accept(request))

@@ -119,8 +119,24 @@ async def test_a_chat_in_somebody_elses_is_refused_as_in_none(people: list[httpx
         for id_ in (theirs, NEVER)
     ]
     assert {answer.status_code for answer in answers} == {404}
+    assert [error_of(answer) for answer in answers] == [error_of(answers[1])] * 4
+    assert error_of(answers[0])["code"] == "not_found"
     malformed = await ada.post("/v1/chat", json={"model": "any", "messages": said, "conversation_id": "../../etc"})
     assert (malformed.status_code, error_of(malformed)["param"]) == (422, "conversation_id")
+
+
+async def test_an_api_key_needs_a_scope_of_its_own(ada: httpx.AsyncClient) -> None:
+    made = (await make(ada))["id"]
+    key = (await ada.post("/v1/api-keys", json={"name": "chats", "scopes": ["chat"]})).json()["key"]
+    chat = {"model": "any", "messages": [{"role": "user", "content": "Hi."}]}
+    headers = {"Authorization": f"Bearer {key}"}
+    refused = [
+        await ada.post("/v1/chat/stream", json={**chat, "conversation_id": made}, headers=headers),
+        await ada.get("/v1/conversations", headers=headers),
+    ]
+    assert [answer.status_code for answer in refused] == [403, 403]
+    assert {error_of(answer)["code"] for answer in refused} == {"insufficient_scope"}
+    assert error_of(await ada.post("/v1/chat", json=chat, headers=headers))["code"] == "model_not_found"
 
 
 @pytest.mark.parametrize(
