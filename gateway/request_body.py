@@ -5,6 +5,7 @@ On `/v1` what is not JSON in UTF-8 is 400, what is JSON but not what was asked f
 
 import asyncio
 import re
+from collections.abc import Iterable
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -27,7 +28,8 @@ AnyRequest = Request[Any, Any, Any]
 ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$(?!\n)"
 """The pattern of what people name things: no character that moves a cursor or begins a line."""
 
-_CONTENT_TYPE = re.compile(r'application/json\s*(;\s*charset\s*=\s*"?utf-8"?\s*)?', re.IGNORECASE)
+_JSON = b"application/json"
+_CONTENT_TYPE = re.compile(rb'application/json\s*(;\s*charset\s*=\s*"?utf-8"?\s*)?', re.IGNORECASE)
 _FAULT = re.compile(r"(?P<what>.*?)(?: - at `(?:key in )?\$\.?(?P<where>.*)`)?", re.DOTALL)
 _PATTERN = re.compile(r"matching regex .*", re.DOTALL)
 _FIELD = re.compile(
@@ -59,11 +61,9 @@ class JsonBody(Generic[Body]):
             InvalidRequestError: It is JSON, but no I-JSON, or not a valid `Body`.
 
         """
-        _check_media_type(request)
         server: ServerSettings = request.app.state.settings.server
         max_bytes = server.max_chat_request_size_bytes if self._may_carry_images else server.max_request_size_bytes
-        if int(request.headers.get("content-length", 0)) > max_bytes:  # digits only: the server checks that
-            raise _too_large(max_bytes)
+        _check_headers(request.scope["headers"], max_bytes)
         try:
             async with asyncio.timeout(server.server_read_timeout_secs):
                 body = await _receive(request, max_bytes)
@@ -104,12 +104,23 @@ def _too_large(max_bytes: int) -> BodyTooLargeError:
     return BodyTooLargeError(f"The body is larger than {max_bytes} bytes.")
 
 
-def _check_media_type(request: AnyRequest) -> None:
-    declared = request.headers.get("content-type", "")
-    if declared != "application/json" and not _CONTENT_TYPE.fullmatch(declared):
+def _check_headers(headers: Iterable[tuple[bytes, bytes]], max_bytes: int) -> None:
+    media_types: list[bytes] = []
+    encodings: list[bytes] = []
+    size = 0
+    for name, value in headers:
+        if name == b"content-type":
+            media_types.append(value)
+        elif name == b"content-encoding":
+            encodings.append(value)
+        elif name == b"content-length":
+            size = int(value)  # there is one, of digits only: the server checks that
+    if media_types != [_JSON] and not (len(media_types) == 1 and _CONTENT_TYPE.fullmatch(media_types[0])):
         raise UnsupportedMediaTypeError("The body must be sent as Content-Type: application/json.")
-    if request.headers.get("content-encoding", "identity") != "identity":
+    if encodings not in ([], [b"identity"]):
         raise UnsupportedMediaTypeError("The body must not be compressed.")
+    if size > max_bytes:
+        raise _too_large(max_bytes)
 
 
 def _invalid(fault: str) -> InvalidRequestError:

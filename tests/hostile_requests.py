@@ -208,6 +208,9 @@ NO_MEDIA_TYPE: Mapping[str, Headers] = {
     "another character set": (("Content-Type", "application/json; charset=latin-1"),),
     "a parameter more": (("Content-Type", "application/json; charset=utf-8; canary=1"),),
     "a list of types": (("Content-Type", "application/json, text/plain"),),
+    "two content types": (*_JSON, ("Content-Type", "text/plain")),
+    "the same content type twice": (*_JSON, *_JSON),
+    "something plain and compressed": (*_JSON, ("Content-Encoding", "identity"), ("Content-Encoding", "gzip")),
     "something compressed": (*_JSON, ("Content-Encoding", "gzip")),
     "something compressed twice": (*_JSON, ("Content-Encoding", "br, gzip")),
 }
@@ -622,6 +625,15 @@ def _headers_of_chats(model: str) -> Iterator[HostileRequest]:
         yield HostileRequest(
             f"{name} with a chat", "POST", "/v1/chat", 404, "model_not_found", unknown, (*_JSON, *headers)
         )
+    yield HostileRequest(
+        "two last events",
+        "GET",
+        f"/v1/chat/{new_id()}/stream",
+        422,
+        "invalid_request",
+        headers=(("Last-Event-ID", "1"), ("Last-Event-ID", "2")),
+        param="Last-Event-ID",
+    )
     yield HostileRequest(
         "a header of 33 kB", "GET", "/v1/auth/me", 431, "headers_too_large", headers=(("Cookie", "x" * 33_000),)
     )

@@ -31,6 +31,7 @@ from gateway.error_responses import status_of
 from gateway.operation import Answer, Operation, Parameter
 from gateway.principal import AuthenticatedRequest, RequirePrincipal
 from gateway.relay import Reader
+from gateway.request_header import single_header
 from gateway.response_headers import add_response_headers
 from shared.credential import Credential
 from shared.errors import (
@@ -202,7 +203,8 @@ async def resume_stream(
     A stream that ends without a terminal event goes on elsewhere, or is not to be read any more: asking again tells.
     """
     principal = request.user
-    last_event_id = request.headers.get("last-event-id") or request.query_params.get("last_event_id") or ""
+    header = single_header(request.scope, "Last-Event-ID") or b""
+    last_event_id = header.decode("latin-1") or request.query_params.get("last_event_id") or ""
     place = await resumption.find(job_id, user_id=principal.user_id, last_event_id=last_event_id)
     if place.is_the_end:
         return Response(None, status_code=HTTPStatus.NO_CONTENT)
