@@ -18,6 +18,7 @@ from gateway.access import LITESTARS_OWN, Access, access_of
 from gateway.app import create_routes
 from gateway.chat import free_json
 from gateway.chat.schemas import ChatRequest, Options
+from gateway.conversations.schemas import Renaming
 from gateway.draining import Draining
 from gateway.metrics.declared import Metrics
 from gateway.operation import Operation
@@ -370,13 +371,16 @@ IDS: Mapping[str, str] = {
     "a template": "{{7*7}}",
     "a minus": "-1",
 }
+GOOD_BODIES: Mapping[type[Struct], Json] = {Renaming: {"title": "x"}}
+"""Of routes that take an id and a body."""
 
 
 def _with_ids(routes: Iterator[Route]) -> Iterator[HostileRequest]:
     for route in routes:
-        if route.operation.body is None:  # bodies are looked at first
-            for name, id_ in IDS.items():
-                yield HostileRequest(f"{route.name} of {name}", route.method, route.at(id_), 404, "not_found")
+        body = route.operation.body
+        sent = b"" if body is None else _encode(GOOD_BODIES[body])  # bodies are looked at first
+        for name, id_ in IDS.items():
+            yield HostileRequest(f"{route.name} of {name}", route.method, route.at(id_), 404, "not_found", sent, _JSON)
 
 
 def _with_methods(routes: Sequence[Route]) -> Iterator[HostileRequest]:
