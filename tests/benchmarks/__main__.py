@@ -18,6 +18,7 @@ from tests.benchmarks.bench import FULL, QUICK, Bench, Scale
 from tests.benchmarks.c_programs import CannotCompileError, compile_programs
 from tests.benchmarks.conversations import MESSAGES, QUICK_MESSAGES, measure_conversations
 from tests.benchmarks.load import Load
+from tests.benchmarks.logins import measure_logins
 from tests.benchmarks.machine import describe_machine
 from tests.benchmarks.model import fake_ollama
 from tests.benchmarks.nginx import nginx, nginx_binary
@@ -41,6 +42,7 @@ class _Options(argparse.Namespace):
     targets: list[str]
     series: bool
     conversations: bool
+    logins: bool
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--conversations", action="store_true", help="instead: queries among a million messages (--quick: 40,000)"
     )
+    parser.add_argument("--logins", action="store_true", help="instead: 200 logins at once, and the event loop's lag")
     return parser
 
 
@@ -85,6 +88,8 @@ async def _run(directory: Path, options: _Options) -> int:
         bench, model_port = await _prepare(stack, directory, QUICK if options.quick else FULL)
         if options.series:
             text = await measure_series(bench, directory, model_port)
+        elif options.logins:
+            text = await measure_logins(directory, model_port, rounds=1 if options.quick else options.rounds)
         else:
             text = await _measure_table(stack, directory, bench, model_port, options)
     sys.stdout.write("\n".join((*machine, "", text, "", *report.account(bench.outcomes), *complaints(directory), "")))

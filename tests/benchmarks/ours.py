@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 
@@ -40,16 +41,21 @@ async def started(stack: AsyncExitStack, program: Program) -> RunningProgram:
 
 @asynccontextmanager
 async def our_stack(
-    directory: Path, *, model_port: int, workers: int = 1, slots: int = _SLOTS
+    directory: Path,
+    *,
+    model_port: int,
+    workers: int = 1,
+    slots: int = _SLOTS,
+    settings: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncGenerator[Target]:
-    """Give ourselves, ready to answer for every model, with `workers` workers of `slots` slots.
+    """Give ourselves, ready to answer for every model, with `workers` workers of `slots` slots and other `settings`.
 
     Raises:
         StartFailedError: A part does not come to serve.
 
     """
     async with AsyncExitStack() as stack:
-        environment = _settings(directory, model_port, slots)
+        environment = {**_settings(directory, model_port, slots), **settings}
         redis, redis_logins = await _start_redis(stack, directory)
         database_logins = await _start_postgresql(stack, directory)
         of_gateways = environment | {"REDIS_URL": redis_logins.gateway, "DATABASE_URL": database_logins.gateway}
