@@ -17,6 +17,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from redis.asyncio import Redis
 from sqlalchemy import ColumnElement, func, null, update
 
 from gateway.accounts.identities import FRESH_S
@@ -24,6 +25,7 @@ from gateway.accounts.sessions import GRACE_S, TokenPair
 from migrations.upgrade import upgrade
 from shared.credential import Credential, CredentialKind
 from shared.database import engine, users
+from shared.database.engine import Database
 from shared.database.tables import users as user_table
 from shared.database.users import Role, User
 from shared.errors import UnauthenticatedError, WrongPasswordError
@@ -58,32 +60,29 @@ class Session:
         return self.ended_s is None and now_s < self.refreshed_s + REFRESH_TTL_S
 
 
+class Ground:
+    """Where all machines live, one after the other: two gateways, their servers, and a loop of its own."""
+
+    def __init__(self, runner: asyncio.Runner, database: Database, redis: Redis) -> None:
+        self.run = runner.run
+        self.database = database
+        self.clock = StandingClock()
+        self.desks = [AccountDesk(database, redis, self.clock, passwords=QuickPasswords()) for _ in range(GATEWAYS)]
+
+
 class Sessions(RuleBasedStateMachine):
-    """A user, some sessions, two gateways, and one clock.
+    """A user, some sessions, two gateways, and one clock."""
 
-    Args:
-        database_url: A database with the schema.
-        redis_url: Where failures and revocations are told.
-    """
-
-    def __init__(self, database_url: str, redis_url: str) -> None:
+    def __init__(self, ground: Ground) -> None:
         super().__init__()
-        self._runner = asyncio.Runner()
-        self._clock = StandingClock()
+        self._ground = ground
+        self._clock = ground.clock
+        self._database = ground.database
+        self._desks = ground.desks
         self._start_s = self._clock.monotonic_s()
-        self._redis = connect(redis_url, role="test")
-        self._database = engine.connect(database_url, role="test")
-        self._desks = [
-            AccountDesk(self._database, self._redis, self._clock, passwords=QuickPasswords()) for _ in range(GATEWAYS)
-        ]
         self._password = PASSWORD
         self._user: User
         self._sessions: list[Session] = []
-
-    def teardown(self) -> None:
-        self._run(self._database.close())
-        self._run(self._redis.aclose())
-        self._runner.close()
 
     @initialize()
     def sign_up(self) -> None:
@@ -196,6 +195,7 @@ class Sessions(RuleBasedStateMachine):
         self._clock.ahead_s += FRESH_S
         self._expect_refusal(desk.authenticator.authenticate(session.access[-1][0]))
         self._run(self._set_disabled_at(null()))
+        self._clock.ahead_s += FRESH_S  # for so long the refusal is believed as well
 
     async def _set_disabled_at(self, disabled_at: ColumnElement[Any]) -> None:
         async with self._database.transaction() as connection:
@@ -261,25 +261,40 @@ class Sessions(RuleBasedStateMachine):
         async def done() -> Result:
             return await doing
 
-        return self._runner.run(done())
+        return self._ground.run(done())
 
 
-async def test_sessions_keep_their_promises_whatever_is_done(databases: Databases, redis_url: str) -> None:
-    """In a thread: a machine's rules are plain functions, and run a loop of their own."""
-    async with databases.fresh() as database_url:
-        await upgrade(database_url)
+def run_machines(database_url: str, redis_url: str) -> None:
+    """Run machines until one fails, or enough have not."""
+    with asyncio.Runner() as runner:
+
+        async def connected() -> tuple[Database, Redis]:
+            return engine.connect(database_url, role="test"), connect(redis_url, role="test")
+
+        database, redis = runner.run(connected())
+        ground = Ground(runner, database, redis)
 
         class Machine(Sessions):
             def __init__(self) -> None:
-                super().__init__(database_url, redis_url)
+                super().__init__(ground)
 
-        await asyncio.to_thread(
-            run_state_machine_as_test,
-            Machine,
-            settings=settings(
-                max_examples=15,
-                stateful_step_count=40,
-                deadline=None,
-                suppress_health_check=[HealthCheck.too_slow],
-            ),
-        )
+        try:
+            run_state_machine_as_test(
+                Machine,
+                settings=settings(
+                    max_examples=20,
+                    stateful_step_count=40,
+                    deadline=None,
+                    suppress_health_check=[HealthCheck.too_slow],
+                ),
+            )
+        finally:
+            runner.run(database.close())
+            runner.run(redis.aclose())
+
+
+async def test_sessions_keep_their_promises_whatever_is_done(databases: Databases, redis_url: str) -> None:
+    """In a thread: a machine's rules are plain functions, and have a loop of their own."""
+    async with databases.fresh() as database_url:
+        await upgrade(database_url)
+        await asyncio.to_thread(run_machines, database_url, redis_url)
