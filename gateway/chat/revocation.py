@@ -15,9 +15,10 @@ _log = logging.getLogger(__name__)
 class Revocation:
     """Asks about the readers of all streams of this process at once; who reads costs nothing in between."""
 
-    def __init__(self, relay: Relay, identities: Identities) -> None:
+    def __init__(self, relay: Relay, identities: Identities, *, check_every_s: float = CHECK_EVERY_S) -> None:
         self._relay = relay
         self._identities = identities
+        self._check_every_s = check_every_s
         self._hurry = asyncio.Event()
 
     def hurry(self) -> None:
@@ -28,7 +29,7 @@ class Revocation:
         """Check until cancelled."""
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CHECK_EVERY_S):
+                async with asyncio.timeout(self._check_every_s):
                     await self._hurry.wait()
             self._hurry.clear()
             await self.check()
