@@ -10,7 +10,8 @@ ROLES = {
     "worker": ("worker",),
     "migrate": ("migrations",),
     "up": ("infra.local", "up"),
-    "users": ("operators", "users"),
+    "users": ("gateway.operators", "users"),
+    "keys": ("gateway.operators", "keys"),
 }
 _MEANINGS = """roles:
   gateway   serve the HTTP API (APP_HOST, APP_PORT, REDIS_URL, DATABASE_URL, JWT_SECRET)
@@ -18,6 +19,7 @@ _MEANINGS = """roles:
   migrate   bring the database's schema up to date and exit (DATABASE_URL)
   up        start a whole local stack: servers, migrations, gateways, workers
   users     create, list, disable, enable, set-password, delete accounts
+  keys      create, list, revoke API keys
 
 Every setting is an environment variable; env.sample lists them all."""
 

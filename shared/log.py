@@ -20,7 +20,7 @@ import msgspec
 from shared import audit
 from shared.settings import AppSettings
 
-OWN_LOGGERS = ("gateway", "worker", "operators", "shared", "migrations", "infra", "__main__")
+OWN_LOGGERS = ("gateway", "worker", "shared", "migrations", "infra", "__main__")
 TALKATIVE_LOGGERS = ("arq", "httpcore", "httpx")  # a line or more for each job or request; we have our own
 
 _BUILT_IN = frozenset(vars(logging.makeLogRecord({}))) | {

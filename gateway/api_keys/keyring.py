@@ -4,16 +4,15 @@ import asyncio
 import hmac
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from gateway.access import SCOPES
-from gateway.admission.limits import OwnLimits
+from gateway.admission.limits import Limits, OwnLimits
 from gateway.api_keys.key_format import digest, is_api_key, new_api_key, shown
 from gateway.api_keys.schemas import ApiKeyPage, CreatedApiKey, NewApiKey, ShownApiKey
 from gateway.paging import PageRequest
-from gateway.principal import Principal
 from shared import audit
 from shared.audit import SecurityEvent
 from shared.clock import Clock
@@ -39,6 +38,20 @@ UNPEPPERED = b"deepersensor"  # what digests are made with where the operator ha
 _END_OF_TIME_MS = 253_402_300_799_999  # what a datetime can hold
 
 
+class Owner(Protocol):
+    """Whom a key is made for."""
+
+    @property
+    def user_id(self) -> str:
+        """Their id."""
+        ...
+
+    @property
+    def limits(self) -> Limits:
+        """What they may take themselves."""
+        ...
+
+
 class Keyring:
     """Knows every user's API keys.
 
@@ -57,7 +70,7 @@ class Keyring:
         self._clock = clock
         self._lookups = asyncio.Semaphore(LOOKED_UP_AT_ONCE)
 
-    async def make(self, owner: Principal, wanted: NewApiKey) -> CreatedApiKey:
+    async def make(self, owner: Owner, wanted: NewApiKey) -> CreatedApiKey:
         """Make a key for somebody.
 
         Raises:

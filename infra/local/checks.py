@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _BIN = Path(sys.executable).parent
-_PACKAGES = ("gateway", "worker", "operators", "shared", "migrations", "infra")
+_PACKAGES = ("gateway", "worker", "shared", "migrations", "infra")
 _QUICK = {
     "format": ("ruff", "format", "--check", "."),
     "lint": ("ruff", "check", "."),

@@ -29,6 +29,7 @@ from shared.database.tables import jobs, metadata, users
 from shared.redis_client import connect
 from shared.redis_keys import ATTENDED, DEADLINES, DELAYED, READERS, RUNNING, UNSTORED, WAITING, WORKERS
 from shared.redis_keys import MODELS as REDIS_MODELS
+from tests.commands import Finished, run_module
 from tests.databases import migrated
 from tests.end_to_end.client import CANARY, HANG_S, Account, Client
 from tests.faults.proxy import FaultProxy
@@ -139,8 +140,11 @@ class Stack:
         """Return a client that comes in with a new API key of a user; `account.id` is the key's."""
         made = await owner.http.post("/v1/api-keys", json={"name": "program", **fields})
         assert made.status_code == 201, made.text
-        account = structs.replace(owner.account, id=made.json()["id"], token=made.json()["key"])
-        self._accounts[account.id] = account
+        return self.holder_of(owner, made.json()["key"], key_id=made.json()["id"], gateway=gateway)
+
+    def holder_of(self, owner: Client, key: str, *, key_id: str, gateway: ServerProcess | None = None) -> Client:
+        """Return a client that comes in with this API key; `account.id` is the key's."""
+        account = self._accounts[key_id] = structs.replace(owner.account, id=key_id, token=key)
         client = Client((gateway or self.gateways[0]).url, account)
         self._test.push_async_callback(client.http.aclose)
         return client
@@ -233,6 +237,11 @@ class Stack:
                 update(users).where(users.c.id == client.account.id).values(disabled_at=func.now())
             )
 
+    async def operate(self, *words: str, stdin: str = "", **settings: object) -> Finished:
+        """Run `deepersensor <words>` with the settings of a gateway, and return when it has ended."""
+        environment = self._settings | self._gateway_stores() | _to_environment(settings)
+        return await run_module("gateway.operators", environment, *words, directory=self._logs, stdin=stdin)
+
     async def database_connections(self) -> int:
         """Return how many connections there are to the database."""
         counted = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
@@ -319,10 +328,12 @@ class Stack:
         await wait_until(idle, description="every job has ended")
 
     async def _start_gateway(self, starter: ProcessStarter, settings: Mapping[str, object]) -> ServerProcess:
-        stores = {"REDIS_URL": self._redis_logins.gateway, "DATABASE_URL": self._database_logins.gateway}
-        gateway = await starter("gateway", self._settings | stores | _to_environment(settings))
+        gateway = await starter("gateway", self._settings | self._gateway_stores() | _to_environment(settings))
         await self.until_served(gateway=gateway)
         return gateway
+
+    def _gateway_stores(self) -> dict[str, str]:
+        return {"REDIS_URL": self._redis_logins.gateway, "DATABASE_URL": self._database_logins.gateway}
 
     async def _start_worker(
         self, starter: ProcessStarter, double: OllamaDouble, settings: Mapping[str, object]

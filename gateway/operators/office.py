@@ -7,8 +7,9 @@ from msgspec import Struct
 
 from gateway.accounts.passwords import Passwords
 from gateway.accounts.removal import Removal
-from operators.settings import OperatorSettings
-from operators.users import UserOffice
+from gateway.api_keys.keyring import Keyring
+from gateway.operators.settings import OperatorSettings
+from gateway.operators.users import UserOffice
 from shared import redis_client
 from shared.clock import SystemClock
 from shared.database import engine
@@ -20,6 +21,7 @@ class Office(Struct, frozen=True):
     """What operators can do."""
 
     users: UserOffice
+    keyring: Keyring
 
 
 @asynccontextmanager
@@ -38,5 +40,11 @@ async def opened(settings: OperatorSettings) -> AsyncGenerator[Office]:
                 removal=Removal(database=database, queue=JobQueue(redis), revocations=revocations),
                 revocations=revocations,
                 clock=clock,
-            )
+            ),
+            keyring=Keyring(
+                database=database,
+                revocations=revocations,
+                secret=settings.accounts.api_key_secret,
+                clock=clock,
+            ),
         )

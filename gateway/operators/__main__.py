@@ -1,4 +1,4 @@
-"""`python -m operators users`: does one thing, says how it went, and ends with 0, 1 (refused) or 2 (wrong use)."""
+"""Does one thing, users … or keys …, says how it went, and ends with 0, 1 (refused) or 2 (wrong use)."""
 
 import argparse
 import asyncio
@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from operators import command_line, settings, user_acts
-from operators.errors import NotToldError, WrongUseError
-from operators.office import opened
-from operators.password_entry import enter_password
-from operators.settings import OperatorSettings
+from gateway.operators import command_line, key_acts, settings, user_acts
+from gateway.operators.errors import NotToldError, WrongUseError
+from gateway.operators.office import opened
+from gateway.operators.password_entry import enter_password
+from gateway.operators.settings import OperatorSettings
 from shared import log
 from shared.errors import DeeperSensorError, StoreUnavailableError
 from shared.settings import SettingsError, read_environment
@@ -69,6 +69,8 @@ def _explain(error: Exception, arguments: Sequence[str]) -> tuple[str, str, int]
 async def _perform(own: OperatorSettings, asked: argparse.Namespace, password: str) -> str:
     with log.bound(operator=_operator()):
         async with opened(own) as office:
+            if asked.subject == "keys":
+                return await key_acts.perform(asked, office.users, office.keyring)
             return await user_acts.perform(asked, office.users, password)
 
 

@@ -37,7 +37,7 @@ def command(environment: Mapping[str, str], tmp_path: Path) -> Command:
 
     async def run(*words: str, stdin: str = "", **settings: str) -> Finished:
         return await run_module(
-            "operators", {**environment, **settings}, "users", *words, directory=tmp_path, stdin=stdin
+            "gateway.operators", {**environment, **settings}, "users", *words, directory=tmp_path, stdin=stdin
         )
 
     return run
@@ -130,7 +130,7 @@ async def test_what_cannot_be_undone_is_not_done_by_mistake(command: Command) ->
 )
 async def test_wrong_use_is_one_sentence_with_an_example(tmp_path: Path, words: list[str], reason: str) -> None:
     """Without a database to ask."""
-    finished = await run_module("operators", {}, "users", *words, directory=tmp_path)
+    finished = await run_module("gateway.operators", {}, "users", *words, directory=tmp_path)
     assert (finished.exit_code, finished.stdout) == (2, "")
     [line] = finished.stderr.splitlines()
     assert reason in line
@@ -178,7 +178,7 @@ def at_a_terminal(environment: Mapping[str, str], directory: Path, *words: str) 
     *arguments, first, second = words
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "operators", "users", *arguments],
+        [sys.executable, "-m", "gateway.operators", "users", *arguments],
         env={"PATH": os.defpath, "PYTHONPATH": str(CHECKOUT), **environment},
         cwd=directory,
         stdin=theirs,

@@ -3,9 +3,9 @@
 import argparse
 import sys
 
-from operators.answers import as_json, as_table
-from operators.errors import WrongUseError
-from operators.users import ShownUser, UserOffice
+from gateway.operators.answers import as_json, as_table
+from gateway.operators.errors import WrongUseError
+from gateway.operators.users import ShownUser, UserOffice
 from shared.database.users import Role
 
 _COLUMNS = ("id", "email", "role", "created_at", "disabled_at")
@@ -14,7 +14,7 @@ _TAKES_A_PASSWORD = frozenset({"create", "set-password"})
 
 def takes_a_password(asked: argparse.Namespace) -> bool:
     """Tell whether an act needs a password."""
-    return asked.act in _TAKES_A_PASSWORD
+    return asked.subject == "users" and asked.act in _TAKES_A_PASSWORD
 
 
 def confirm(asked: argparse.Namespace) -> None:
@@ -24,7 +24,7 @@ def confirm(asked: argparse.Namespace) -> None:
         WrongUseError: It is not, or nobody can be asked.
 
     """
-    if asked.act != "delete" or asked.yes:
+    if (asked.subject, asked.act) != ("users", "delete") or asked.yes:
         return
     if not sys.stdin.isatty():
         raise WrongUseError("deleting an account cannot be undone: say --yes")

@@ -8,7 +8,7 @@ from typing import NoReturn
 import msgspec
 
 from gateway.accounts.schemas import Email
-from operators.errors import WrongUseError
+from gateway.operators.errors import WrongUseError
 from shared.ids import is_id
 
 _EXAMPLES = {
@@ -32,8 +32,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = _Parser(prog="deepersensor", allow_abbrev=False, add_help=False)
     subjects = parser.add_subparsers(dest="subject", required=True, metavar="users|keys", parser_class=_Parser)
     _add_users(subjects.add_parser("users", prog="deepersensor users", allow_abbrev=False))
+    _add_keys(subjects.add_parser("keys", prog="deepersensor keys", allow_abbrev=False))
     asked = parser.parse_args(arguments)
-    if "who" in asked and not (is_id(asked.who) and asked.act != "create"):
+    makes_user = (asked.subject, asked.act) == ("users", "create")
+    if "who" in asked and (makes_user or not is_id(asked.who)):
         asked.who = _email(asked.who)
     return asked
 
@@ -55,6 +57,21 @@ def _add_users(parser: argparse.ArgumentParser) -> None:
     act("set-password", "change a password and end all sessions", "its e-mail address or id")
     delete = act("delete", "delete an account with all that belongs to it", "its e-mail address or id")
     delete.add_argument("--yes", action="store_true", help="do not ask whether this is meant")
+
+
+def _add_keys(parser: argparse.ArgumentParser) -> None:
+    parser.description = "API keys of users."
+    acts = parser.add_subparsers(dest="act", required=True, metavar="act", parser_class=_Parser)
+    act = partial(_act, acts.add_parser)
+    whose = "e-mail address or id of its owner"
+    create = act("create", "make a key, which is shown only this once", whose)
+    create.add_argument("name", help="what its owner knows it by")
+    create.add_argument("--scope", action="append", help="chat, conversations or usage; again for more; else all")
+    create.add_argument("--model", action="append", help="a model that it may ask; again for more; else all")
+    create.add_argument("--expires-at", metavar="TIME", help="as 2027-01-31T12:00:00Z; else never")
+    act("list", "show the keys of a user", "their e-mail address or id")
+    revoke = act("revoke", "let a key in no more, anywhere, within 5 s", whose)
+    revoke.add_argument("key_id", metavar="key", help="its id, as list shows it")
 
 
 def _act(add: Callable[..., _Parser], name: str, meaning: str, who: str | None) -> _Parser:

@@ -6,7 +6,7 @@ Never from the command line, which every process of the machine may read, and ev
 import sys
 from getpass import getpass
 
-from operators.errors import WrongUseError
+from gateway.operators.errors import WrongUseError
 
 
 def enter_password() -> str:

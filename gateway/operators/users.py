@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from gateway.accounts.passwords import Passwords
 from gateway.accounts.removal import Removal
-from operators.errors import NotToldError
+from gateway.operators.errors import NotToldError
 from shared import audit
 from shared.audit import SecurityEvent
 from shared.clock import Clock
