@@ -8,7 +8,7 @@ permanent list at the end, whose size is bounded by what they index. Job ids are
 | arq:queue:<model>       | sorted set | waiting job ids; score = fair virtual time               | admit, claim     |
 | ds:delayed:<model>      | sorted set | job ids due later; score = due time, ms                  | requeue          |
 | ds:running:<model>      | sorted set | claimed job ids; score = end of the lease, ms            | claim, heartbeat |
-| ds:fair:<model>         | sorted set | users; score = virtual time at which their last job ends | admit, claim     |
+| ds:fair:<model>         | sorted set | users (`<id> lagging`: batches); score = end of last job | admit, claim     |
 | ds:pace:<model>         | hash       | `virtual` = V; `service_ms` = smoothed hold of a slot    | claim, finish    |
 | ds:payload:<id>         | string     | the job as the client sent it, msgpack (shared/jobs.py)  | admit            |
 | ds:jobs:<user>          | sorted set | a user's job ids (shared/scripts/job_lists.lua)          | enqueue, settle  |

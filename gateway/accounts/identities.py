@@ -161,7 +161,7 @@ class Identities:
         return Principal(
             user_id=holder.user_id,
             role=holder.role,
-            limits=Limits() if self._limits is None else _own(holder.user_limits, holder).over(self._limits),
+            limits=self._own(holder.user_limits, holder, over=self._limits or Limits()),
             credential=credential,
             key=self._to_key(holder),
         )
@@ -173,17 +173,17 @@ class Identities:
             id=holder.id,
             scopes=frozenset(map(Access, holder.scopes)),
             models=None if holder.models is None else frozenset(map(tagged, holder.models)),
-            limits=Limits() if self._limits is None else _own(holder.key_limits or {}, holder).over(Limits()),
+            limits=self._own(holder.key_limits or {}, holder, over=Limits()),
         )
 
-
-def _own(limits: dict[str, Any], holder: Holder) -> OwnLimits:
-    """Return what a row says; of one that somebody has written who did not know how, nothing."""
-    try:
-        return msgspec.convert(limits, OwnLimits)
-    except msgspec.ValidationError as error:
-        _log.warning("limits_unreadable", extra={"user_id": holder.user_id, "error": str(error)})
-        return OwnLimits()
+    def _own(self, said: dict[str, Any], holder: Holder, *, over: Limits) -> Limits:
+        """Return what a row says; of one that somebody has written who did not know how, nothing."""
+        try:
+            limits = msgspec.convert(said, OwnLimits).over(over)
+        except msgspec.ValidationError as error:
+            _log.warning("limits_unreadable", extra={"user_id": holder.user_id, "error": str(error)})
+            return over
+        return Limits(priority=limits.priority) if self._limits is None else limits
 
 
 def _names(known: _Known) -> list[str]:

@@ -33,6 +33,21 @@ async def test_two_users_take_turns_whoever_came_first(stack: Stack) -> None:
     assert served == ["greedy"] * SLOTS + ["modest", "greedy"] * JOBS
 
 
+async def test_a_batch_lets_others_go_first(stack: Stack) -> None:
+    """Its user's row says so; who comes later stands before it, and its own user too with what is no batch."""
+    model = stack.model(Answer((Hang(),)))
+    greedy, batch, late = [await stack.newcomer() for _ in range(3)]
+    await stack.execute(f"""UPDATE users SET limits = '{{"priority": "batch"}}' WHERE id = '{batch.account.id}'""")
+
+    async with AsyncExitStack() as streams:
+        await enqueue(streams, SLOTS, greedy, model, "greedy")
+        await stack.until_double(model, *["active"] * SLOTS)
+        waiting = [*await enqueue(streams, 2, batch, model, "batch"), *await enqueue(streams, 2, late, model, "late")]
+        ahead = [(await stream.next()).json["ahead"] for stream in waiting]
+
+    assert ahead == [0, 1, 0, 1]
+
+
 async def enqueue(streams: AsyncExitStack, count: int, client: Client, model: str, prompt: str) -> list[EventStream]:
     """Return so many streams of jobs that are in the queue, in this order."""
     return [await streams.enter_async_context(client.stream(model, messages=ask(prompt))) for _ in range(count)]

@@ -1,16 +1,17 @@
 import asyncio
 from collections.abc import AsyncGenerator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from redis.asyncio import Redis
-from sqlalchemy import delete, func, update
+from sqlalchemy import delete, func, insert, update
 
 from gateway.accounts.identities import Identities
-from gateway.principal import Limits
+from gateway.admission.limits import Limits, Priority
 from shared.credential import Credential, CredentialKind
 from shared.database import users
 from shared.database.engine import Database, connect
+from shared.database.tables import api_keys
 from shared.database.tables import sessions as session_table
 from shared.database.tables import users as table
 from shared.database.users import Role
@@ -47,6 +48,27 @@ async def log_in(database: Database, name: str, *, role: Role = Role.USER, valid
     return Somebody(user.id, Credential(CredentialKind.SESSION, session_id))
 
 
+async def set_limits(database: Database, somebody: Somebody, limits: dict[str, Any]) -> None:
+    async with database.transaction() as connection:
+        await connection.execute(update(table).where(table.c.id == somebody.id).values(limits=limits))
+
+
+async def new_key(database: Database, somebody: Somebody, *, limits: dict[str, Any]) -> Credential:
+    id_ = new_id()
+    row = {
+        "id": id_,
+        "user_id": somebody.id,
+        "name": "-",
+        "prefix": "-",
+        "digest": b"-",
+        "scopes": [],
+        "limits": limits,
+    }
+    async with database.transaction() as connection:
+        await connection.execute(insert(api_keys).values(row))
+    return Credential(CredentialKind.KEY, id_)
+
+
 def unknown() -> Credential:
     return Credential(CredentialKind.SESSION, new_id())
 
@@ -79,6 +101,50 @@ def identities(switch: SwitchedDatabase, revocations: Revocations, clock: Turned
 async def test_a_principal_is_what_postgresql_says_of_the_user(identities: Identities, ada: Somebody) -> None:
     principal = await identities.find(ada.credential)
     assert (principal.user_id, principal.role, principal.limits) == (ada.id, Role.ADMIN, LIMITS)
+
+
+async def test_what_a_users_row_says_of_their_limits_counts(
+    identities: Identities, database: Database, ada: Somebody
+) -> None:
+    said = {"requests_per_minute": 5, "priority": "batch", "open_streams": None}
+    await set_limits(database, ada, said)
+
+    principal = await identities.find(ada.credential)
+
+    assert principal.limits == Limits(requests_per_minute=5, priority=Priority.BATCH)
+    assert principal.is_batch
+
+
+async def test_a_row_that_cannot_be_read_leaves_the_limits_of_the_settings(
+    identities: Identities, database: Database, ada: Somebody, caplog: pytest.LogCaptureFixture
+) -> None:
+    await set_limits(database, ada, {"requests_per_minute": "many"})
+
+    assert (await identities.find(ada.credential)).limits == LIMITS
+    assert "limits_unreadable" in caplog.messages
+
+
+async def test_an_api_key_has_limits_beside_its_owners(
+    identities: Identities, database: Database, ada: Somebody
+) -> None:
+    key = await new_key(database, ada, limits={"tokens_per_minute": 7, "priority": "batch"})
+
+    principal = await identities.find(key)
+
+    assert principal.limits == LIMITS
+    assert principal.key
+    assert principal.key.limits == Limits(tokens_per_minute=7, priority=Priority.BATCH)
+    assert principal.effective_limits == Limits(60, 7, priority=Priority.BATCH)
+    assert principal.is_batch
+
+
+async def test_where_nothing_is_limited_rows_limit_nothing_either_but_batches_stay_that(
+    switch: SwitchedDatabase, revocations: Revocations, clock: TurnedClock, database: Database, ada: Somebody
+) -> None:
+    await set_limits(database, ada, {"requests_per_minute": 5, "priority": "batch"})
+    identities = Identities(database=switch, revocations=revocations, clock=clock, limits=None)
+
+    assert (await identities.find(ada.credential)).limits == Limits(priority=Priority.BATCH)
 
 
 async def test_postgresql_is_asked_again_only_after_some_seconds(
