@@ -8,6 +8,7 @@ from itertools import accumulate
 import asyncpg
 from msgspec import Struct
 
+from shared.database.messages import MOST_SEARCHED
 from shared.ids import new_id
 
 TALKATIVE = "0197c000-0000-7000-8000-000000000001"  # the id of the user who has a fifth of all messages
@@ -69,9 +70,18 @@ async def _insert(connection: asyncpg.Connection, some: list[_Conversation], cha
     )
     await connection.copy_records_to_table(
         "messages",
-        columns=["conversation_id", "position", "id", "user_id", "role", "content", "status"],
+        columns=["conversation_id", "position", "id", "user_id", "role", "content", "status", "searched"],
         records=[
-            (each.id, position, new_id(), each.user_id, role, _text(chance, _WORDS_PER_MESSAGE), "complete")
+            (
+                each.id,
+                position,
+                new_id(),
+                each.user_id,
+                role,
+                _text(chance, _WORDS_PER_MESSAGE),
+                "complete",
+                MOST_SEARCHED,
+            )
             for each in some
             for position, role in enumerate(("user", "assistant") * (_PER_CONVERSATION // 2), start=1)
         ],

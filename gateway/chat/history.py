@@ -11,7 +11,7 @@ from gateway.chat.title import title_of
 from shared.database import conversations, messages
 from shared.database.engine import Database
 from shared.database.messages import NewMessage, Parts, decode_parts, encode_parts
-from shared.database.turns import Turn
+from shared.database.turns import Turn, busy
 
 
 class PastMessage(Struct, frozen=True, omit_defaults=True):
@@ -55,16 +55,25 @@ class History(Struct, frozen=True):
         )
 
 
-async def history_of(database: Database, conversation_id: str, *, user_id: str) -> History:
+async def history_of(database: Database, conversation_id: str, *, user_id: str, is_new: bool) -> History:
     """Return a user's conversation as it stands.
 
+    Args:
+        database: Where it is.
+        conversation_id: Which one.
+        user_id: Whose.
+        is_new: Whether what is said now cannot be what is being answered already.
+
     Raises:
+        ConversationBusyError: It is new, and a job has yet to answer.
         NotFoundError: There is no such conversation, or it is somebody else's.
         StoreUnavailableError: PostgreSQL is out of reach.
 
     """
     async with database.transaction() as connection:
-        await conversations.find(connection, conversation_id, user_id=user_id)
+        conversation = await conversations.find(connection, conversation_id, user_id=user_id)
+        if is_new and conversation.job_id:
+            raise busy()
         said = await messages.history(connection, conversation_id)
     told = [past for past in map(PastMessage.of, said) if past.says_something]
     return History(conversation_id, user_id, told, last_position=said[-1].position if said else 0)

@@ -1,6 +1,8 @@
 """Takes down what a request for a chat asks for: the job, what it needs of the limits, and how long it may wait."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 
 import msgspec
 from msgspec import Struct
@@ -24,9 +26,12 @@ from shared import ids
 from shared.database.engine import Database
 from shared.database.turns import Turn
 from shared.demand import Demand
-from shared.errors import ForbiddenError, InvalidRequestError, ModelNotAllowedError
+from shared.errors import ForbiddenError, InvalidRequestError, ModelNotAllowedError, StoreUnavailableError
 from shared.idempotency import Idempotency
 from shared.jobs import Job, JobKind
+
+HISTORIES_AT_ONCE = 4  # in the hands of a process: a small request can ask for one of MAX_CHAT_REQUEST_SIZE_BYTES
+HISTORY_WAITS_S = 2.0  # for its turn; a PostgreSQL that hangs must not make a queue
 
 _encoder = msgspec.json.Encoder()
 
@@ -75,6 +80,7 @@ class OrderDesk:
         self._limits = limits
         self._client_address = client_address
         self._settings = settings
+        self._histories = asyncio.Semaphore(HISTORIES_AT_ONCE)
 
     async def take(self, request: AuthenticatedRequest, *, is_stream: bool = False, is_durable: bool = False) -> Order:
         """Return what a request asks for; a faulty one is charged to the client's address.
@@ -86,7 +92,7 @@ class OrderDesk:
 
         Raises:
             InvalidRequestError: The body is wrong, in one of the ways of `JsonBody.read`, or a timeout is too long,
-                or the idempotency key is none, or the conversation is gone.
+                or the idempotency key is none, or the conversation is gone, or a job has yet to answer in it.
             InsufficientScopeError: The API key allows chats, but no conversations.
             ModelNotAllowedError: It is not for the model.
             ModelNotFoundError: Nobody has the model.
@@ -96,10 +102,25 @@ class OrderDesk:
         """
         try:
             chat = await self._body.read(request)
-            return await self._to_order(request, chat, is_stream=is_stream, is_durable=is_durable)
+            if chat.conversation_id is None:
+                return await self._to_order(request, chat, is_stream=is_stream, is_durable=is_durable)
+            async with self._room_for_history():
+                return await self._to_order(request, chat, is_stream=is_stream, is_durable=True)
         except (InvalidRequestError, ForbiddenError):
             await charge_address(request.scope)
             raise
+
+    @asynccontextmanager
+    async def _room_for_history(self) -> AsyncGenerator[None]:
+        try:
+            async with asyncio.timeout(HISTORY_WAITS_S):
+                await self._histories.acquire()
+        except TimeoutError:
+            raise StoreUnavailableError("Conversations are out of reach just now.", retry_after_s=1) from None
+        try:
+            yield
+        finally:
+            self._histories.release()
 
     async def _to_order(
         self, request: AuthenticatedRequest, chat: ChatRequest, *, is_stream: bool, is_durable: bool
@@ -107,9 +128,9 @@ class OrderDesk:
         settings = self._settings
         if not request.user.may_ask(chat.model):
             raise ModelNotAllowedError(f"The API key is not for {chat.model!r}.", param="model")
-        history = await self._history_of(request.user, chat.conversation_id)
-        model = self._catalog.resolve(chat.model)
         idempotency = idempotency_of(request, chat)
+        history = await self._history_of(request.user, chat.conversation_id, is_new=idempotency is None)
+        model = self._catalog.resolve(chat.model)
         messages = [*history.messages, *chat.messages] if history else chat.messages
         ollama_chat = _to_ollama(chat, model, messages)
         job = Job(
@@ -122,7 +143,7 @@ class OrderDesk:
             traceparent=traceparent_of(request.scope["headers"]),
             timeout_ms=_bounded("timeout_ms", chat.timeout_ms, settings.job_timeout_ms),
             calls_tools=bool(chat.tools),
-            is_durable=is_durable or history is not None,
+            is_durable=is_durable,
             api_key_id=request.user.key.id if request.user.key else None,
             conversation_id=chat.conversation_id,
             is_batch=request.user.is_batch,
@@ -142,11 +163,11 @@ class OrderDesk:
             turn=history and history.turn(chat.messages, is_too_long=len(ollama_chat) > self._most_bytes),
         )
 
-    async def _history_of(self, principal: Principal, conversation_id: str | None) -> History | None:
+    async def _history_of(self, principal: Principal, conversation_id: str | None, *, is_new: bool) -> History | None:
         if conversation_id is None:
             return None
         principal.authorize(Access.CONVERSATIONS)
-        return await history_of(self._database, conversation_id, user_id=principal.user_id)
+        return await history_of(self._database, conversation_id, user_id=principal.user_id, is_new=is_new)
 
 
 def _estimate(chat: ChatRequest, messages: Sequence[Message | PastMessage], request: bytes) -> TokenEstimate:

@@ -75,7 +75,8 @@ async def list_conversations(
 ) -> ConversationPage:
     """Return the caller's conversations, the last active one first.
 
-    Words are looked for as they are written, whatever the language; of a message in its first 32,768 characters.
+    Words are looked for as they are written, whatever the language: in the first 32,768 characters of a message, and in
+    65,536 of what one request has said, the last messages first.
     """
     return await conversations.page(request.query_params, user_id=request.user.user_id)
 

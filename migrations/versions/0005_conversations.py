@@ -37,9 +37,11 @@ def upgrade() -> None:
         sa.Column("model", sa.Text()),
         sa.Column("error_code", sa.Text()),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.text("now()")),
-        # A tsvector is at most 1 MiB, and of as much text as this it is never more.
+        sa.Column("searched", sa.Integer(), nullable=False),
         sa.Column(
-            "search", TSVECTOR(), sa.Computed("to_tsvector('simple'::regconfig, left(content, 32768))", persisted=True)
+            "search",
+            TSVECTOR(),
+            sa.Computed("to_tsvector('simple'::regconfig, left(content, searched))", persisted=True),
         ),
     )
     for table in ("conversations", "messages"):

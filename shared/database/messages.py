@@ -21,7 +21,9 @@ from shared.ids import new_id
 from shared.jobs import JobStatus
 from shared.transcripts import Transcript, decode_transcript
 
-PAGE_BYTES = 4 << 20  # a page ends before it grows beyond that, if it has something on it
+PAGE_BYTES = 1 << 20  # a page ends before it grows beyond that, if it has something on it
+MOST_SEARCHED = 32_768  # characters of a message: no text of this length makes a tsvector of more than 1 MiB
+MOST_SEARCHED_AT_ONCE = 65_536  # of all that is said at once: new words alone cost the index 3 ms per 1,000
 
 
 class MessageStatus(StrEnum):
@@ -76,12 +78,12 @@ _size = func.octet_length(messages.c.content) + func.coalesce(func.octet_length(
 _ADD_REPLY = text(
     """
     INSERT INTO messages
-        (conversation_id, position, id, user_id, role, content, parts, status, job_id, model, error_code)
+        (conversation_id, position, id, user_id, role, content, parts, status, job_id, model, error_code, searched)
     SELECT
         conversations.id,
         (SELECT coalesce(max(position), 0) + 1 FROM messages WHERE conversation_id = conversations.id),
         CAST(:id AS uuid), conversations.user_id, 'assistant', :content, :parts, :status, CAST(:job_id AS uuid), :model,
-        :error_code
+        :error_code, :searched
     FROM conversations
     WHERE conversations.id = CAST(:conversation_id AS uuid)
     ON CONFLICT (job_id) DO UPDATE
@@ -134,6 +136,7 @@ async def append(
     connection: AsyncConnection, conversation_id: str, new: Sequence[NewMessage], *, user_id: str, after: int
 ) -> None:
     """Insert what a client says, after a position; the conversation must be locked."""
+    searched = _searched([len(message.content) for message in new])
     await connection.execute(
         insert(messages),
         [
@@ -146,8 +149,9 @@ async def append(
                 "content": message.content,
                 "parts": message.parts,
                 "status": MessageStatus.COMPLETE,
+                "searched": characters,
             }
-            for position, message in enumerate(new, start=after + 1)
+            for position, (message, characters) in enumerate(zip(new, searched, strict=True), start=after + 1)
         ],
     )
 
@@ -175,6 +179,15 @@ async def job_ids(connection: AsyncConnection, conversation_id: str) -> list[str
     return list((await connection.execute(statement)).scalars())
 
 
+def _searched(lengths: Sequence[int]) -> list[int]:
+    """Return how much of each of some messages is to be searched: of the last ones most, since they are the news."""
+    left, searched = MOST_SEARCHED_AT_ONCE, list[int]()
+    for length in reversed(lengths):
+        searched.append(min(length, MOST_SEARCHED, left))
+        left -= searched[-1]
+    return searched[::-1]
+
+
 def _to_reply(job: FinishedJob, conversation_id: str) -> dict[str, Any]:
     transcript = decode_transcript(job.answer) if job.answer else Transcript()
     parts = Parts(
@@ -190,6 +203,7 @@ def _to_reply(job: FinishedJob, conversation_id: str) -> dict[str, Any]:
         "job_id": job.id,
         "model": job.model,
         "error_code": job.error_code,
+        "searched": MOST_SEARCHED,
     }
 
 

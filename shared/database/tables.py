@@ -154,7 +154,8 @@ messages = Table(
     Column("model", Text),  # that said it; NULL: the client did
     Column("error_code", Text),  # of a reply; NULL: it is whole
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
-    Column("search", TSVECTOR, Computed("to_tsvector('simple'::regconfig, left(content, 32768))", persisted=True)),
+    Column("searched", Integer, nullable=False),  # so many characters of the content are found by their words
+    Column("search", TSVECTOR, Computed("to_tsvector('simple'::regconfig, left(content, searched))", persisted=True)),
     Index(
         "messages_search_idx",
         text("(ARRAY[user_id])"),

@@ -38,11 +38,16 @@ async def begin(connection: AsyncConnection, turn: Turn) -> None:
     await conversations.lock(connection, turn.conversation_id, user_id=turn.user_id)
     is_answered = await accepted_jobs.find_in_conversation(connection, turn.conversation_id) is None
     if not is_answered or await messages.last_position(connection, turn.conversation_id) != turn.after:
-        raise ConversationBusyError("This conversation has yet to be answered in.", param="conversation_id")
+        raise busy()
     if turn.is_too_long:
         raise ConversationFullError("This conversation is as long as one may be; begin another.", param="messages")
     await messages.append(connection, turn.conversation_id, turn.messages, user_id=turn.user_id, after=turn.after)
     await conversations.touch(connection, [turn.conversation_id], title=turn.title)
+
+
+def busy() -> ConversationBusyError:
+    """Return the refusal of what cannot be said just now."""
+    return ConversationBusyError("This conversation has yet to be answered in.", param="conversation_id")
 
 
 async def end(connection: AsyncConnection, rows: Sequence[FinishedJob]) -> set[str]:

@@ -126,3 +126,17 @@ async def test_a_postgresql_that_stands_still_at_the_end(stack: Stack, databases
             await until_unstored(stack, 1)
         await stream.rest()
         assert await told(client, conversation) == [BEGUN, WHOLE]
+
+
+async def test_a_postgresql_that_stands_still_refuses_at_once_however_many_ask(
+    stack: Stack, databases: Databases
+) -> None:
+    model = stack.model(Answer(("Once", " upon")))
+    client = await stack.client()
+    conversations = [await begin(client) for _ in range(12)]
+    async with databases.frozen():
+        refused = await asyncio.gather(*(say(client, each, model, "Begin.") for each in conversations))
+    assert {response.status_code for response in refused} == {503}
+    for conversation in conversations:
+        await say(client, conversation, model, "Begin.")
+        assert await told(client, conversation) == [BEGUN, WHOLE]

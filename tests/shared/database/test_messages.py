@@ -1,10 +1,14 @@
 """Any text can be stored and found again in order; pages stay small."""
 
+from itertools import islice
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.database import conversations, messages
+from shared.database.conversation_search import search
+from shared.database.conversations import NEWEST
 from shared.database.engine import Database
 from shared.database.messages import PAGE_BYTES, NewMessage, Parts, decode_parts, encode_parts
 from shared.database.users import User
@@ -78,6 +82,17 @@ async def test_no_text_is_too_much_for_the_index(database: Database, ada: User, 
     async with database.transaction() as connection:
         (stored,) = await messages.history(connection, conversation)
     assert stored.content == text
+
+
+async def test_of_much_text_at_once_the_last_is_searched(database: Database, ada: User, conversation: str) -> None:
+    """However much there is, it is stored in time."""
+    words = (f"{number:x}" for number in range(10_000_000))
+    texts = [" ".join(islice(words, 1_000)) for _ in range(2_000)]
+    await say(database, conversation, ada, *texts)
+    async with database.transaction() as connection:
+        for text, is_found in ((texts[-1], True), (texts[-10], True), (texts[0], False)):
+            word = text.partition(" ")[0]
+            assert bool(await search(connection, ada.id, word, after=NEWEST, limit=1)) == is_found
 
 
 async def test_any_text_is_stored_as_it_is(database: Database, ada: User, conversation: str) -> None:
