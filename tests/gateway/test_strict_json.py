@@ -105,6 +105,20 @@ def test_a_large_body_has_a_bounded_number_of_values(dense: bytes) -> None:
         read_json(dense)
 
 
+@pytest.mark.parametrize(
+    "sparse",
+    [
+        pytest.param(b"[" + b",".join([b"9" * 4_290] * 400) + b"]", id="long numbers"),
+        pytest.param(b"[1." + b"9" * 2_000_000 + b"]", id="a number that does not end"),
+        pytest.param(b'["a"' + b" " * 2_000_000 + b"]", id="spaces"),
+        pytest.param(b"[" * 2_000_000, id="nothing but an abyss"),
+    ],
+)
+def test_a_large_body_is_text(sparse: bytes) -> None:
+    with pytest.raises(InvalidRequestError, match="not in strings"):
+        read_json(sparse)
+
+
 def test_text_may_have_as_many_commas_and_quotes_as_it_likes() -> None:
     text = '"a", ' * 4 * MAX_VALUES
     assert read_json(json.dumps([text]).encode()) == [text]
