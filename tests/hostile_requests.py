@@ -141,6 +141,7 @@ def hostile_requests(model: str) -> list[HostileRequest]:
         *_options(model),
         *_headers_of_chats(model),
         *_accounts(),
+        *_api_keys(),
         *_paths(),
     ]
 
@@ -696,6 +697,37 @@ def _accounts() -> Iterator[HostileRequest]:
             _JSON,
         )
     yield _post("a password of 14 characters", "/v1/auth/signup", good | {"password": "x" * 14}, "password")
+
+
+def _api_keys() -> Iterator[HostileRequest]:
+    good: Json = {"name": "ci"}
+    for name, (fields, param) in {
+        "a scope that nobody knows": ({"scopes": ["admin"]}, "scopes[0]"),
+        "all scopes at once": ({"scopes": ["*"]}, "scopes[0]"),
+        "no scope": ({"scopes": []}, "scopes"),
+        "a model that is a path": ({"models": ["../../etc/passwd"]}, "models[0]"),
+        "a model that is a wildcard": ({"models": ["*"]}, "models[0]"),
+        "no model": ({"models": []}, "models"),
+        "101 models": ({"models": ["ada:latest"] * 101}, "models"),
+        "a time that is over": ({"expires_at": "2020-01-01T00:00:00Z"}, "expires_at"),
+        "a time without a zone": ({"expires_at": "2099-01-01T00:00:00"}, "expires_at"),
+        "a day": ({"expires_at": "2099-01-01"}, "expires_at"),
+        "a time as a number": ({"expires_at": 4_070_908_800}, "expires_at"),
+        "a day that is none": ({"expires_at": "2099-02-30T00:00:00Z"}, "expires_at"),
+        "a time before all others": ({"expires_at": "0001-01-01T00:00:00+23:59"}, "expires_at"),
+        "a time behind all others": ({"expires_at": "9999-12-31T23:59:59-23:59"}, "expires_at"),
+        "a year of five digits": ({"expires_at": "10000-01-01T00:00:00Z"}, "expires_at"),
+        "a limit of nothing": ({"limits": {"requests_per_minute": 0}}, "limits.requests_per_minute"),
+        "a negative limit": ({"limits": {"tokens_per_minute": -1}}, "limits.tokens_per_minute"),
+        "a limit beyond any": ({"limits": {"concurrent_jobs": 10**30}}, "limits.concurrent_jobs"),
+        "a limit as text": ({"limits": {"open_streams": "5"}}, "limits.open_streams"),
+        "a limit that is a fraction": ({"limits": {"open_streams": 1.5}}, "limits.open_streams"),
+        "a priority that nobody knows": ({"limits": {"priority": "urgent"}}, "limits.priority"),
+        "an unknown limit": ({"limits": {"gpus": 1}}, "limits.gpus"),
+        "an owner of one's own": ({"user_id": new_id()}, "user_id"),
+        "a key of one's own": ({"key": "sk-ds-0000000000000000"}, "key"),
+    }.items():
+        yield _post(f"{name} for POST /v1/api-keys", "/v1/api-keys", good | fields, param)
 
 
 def _paths() -> Iterator[HostileRequest]:
