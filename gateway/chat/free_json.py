@@ -7,9 +7,12 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+from msgspec import Meta
 
 MAX_DEPTH = 64  # OpenAI takes 10 levels of a schema, each of which is three of JSON
 MAX_BYTES = 256 << 10
+FREE_JSON = Meta(description=f"At most {MAX_DEPTH} levels and {MAX_BYTES} bytes.")
+"""Says it in the OpenAPI document; `free_json_fault` enforces it."""
 
 _encoder = msgspec.json.Encoder()
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Raw, Struct
 
-from gateway.chat.free_json import free_json_fault
+from gateway.chat.free_json import FREE_JSON, free_json_fault
 from gateway.chat.images import image_fault
 from shared.clock import Timestamp
 from shared.events import ErrorDetail, Usage
@@ -54,7 +54,7 @@ class FunctionCall(Struct, frozen=True, forbid_unknown_fields=True, omit_default
     """A call of a function that the model made earlier in the chat."""
 
     name: Annotated[str, Meta(min_length=1, max_length=256)]
-    arguments: dict[str, Any]
+    arguments: Annotated[dict[str, Any], FREE_JSON]
     index: Annotated[int, Meta(ge=0, le=1 << 31)] | None = None
 
     def __post_init__(self) -> None:
@@ -89,8 +89,8 @@ class ChatRequest(Struct, frozen=True, forbid_unknown_fields=True):
     model: ModelName
     messages: Annotated[list[Message], Meta(min_length=1, max_length=MOST_MESSAGES)]
     options: Options | None = None
-    format: Literal["json"] | dict[str, Any] | None = None
-    tools: Annotated[list[dict[str, Any]], Meta(max_length=512)] | None = None
+    format: Literal["json"] | Annotated[dict[str, Any], FREE_JSON] | None = None
+    tools: Annotated[list[dict[str, Any]], Meta(max_length=512), FREE_JSON] | None = None
     think: bool | Literal["low", "medium", "high"] | None = None
     conversation_id: Id | None = None  # what was said in it comes before the messages, which are stored in it
     keep_alive: Duration | None = None  # understood and without effect: tenants do not steer the GPU
