@@ -53,7 +53,7 @@ class EndedJobs:
         return bool(await self._publish(keys, arguments))
 
     async def forget(self, job_ids: Collection[str]) -> None:
-        """Have nothing left of jobs FORGOTTEN_AFTER_MS from now, or after their end if that is still to be told."""
+        """Have nothing left of jobs: at once, or FORGOTTEN_AFTER_MS after their end is told, if it is still to be."""
         if job_ids:
             keys = [prefix + id_ for id_ in job_ids for prefix in (redis_keys.JOB, redis_keys.LOG)]
             await self._forget(keys, [FORGOTTEN_AFTER_MS])

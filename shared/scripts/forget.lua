@@ -1,4 +1,5 @@
--- Has jobs forgotten before their time, with what they have answered: when they end, or have ended, they stay this long.
+-- Has nothing left of jobs, nor of what they have answered: at once of those that have ended, of the others that long
+-- after their end is told.
 -- KEYS per job: job, log
 -- ARGV 1 ms
 for index = 1, #KEYS, 2 do
@@ -6,8 +7,7 @@ for index = 1, #KEYS, 2 do
   if status == 'queued' or status == 'running' then
     redis.call('HSET', KEYS[index], 'retention_ms', ARGV[1])
   else
-    redis.call('PEXPIRE', KEYS[index], ARGV[1], 'LT')
-    redis.call('PEXPIRE', KEYS[index + 1], ARGV[1], 'LT')
+    redis.call('UNLINK', KEYS[index], KEYS[index + 1])
   end
 end
 return #KEYS / 2

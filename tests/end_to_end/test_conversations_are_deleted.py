@@ -67,7 +67,9 @@ async def test_one_that_was_answered(stack: Stack) -> None:
     assert await delete(client, conversation) == 204
 
     assert await rows_that_know(stack, job_ids) == []
-    await until_redis_has_forgotten(stack)
+    known = await everything_in(stack.redis)
+    assert SAID not in known
+    assert REPLIED not in known
     for path in ("", "/messages", "/export"):
         gone = await client.http.get(f"/v1/conversations/{conversation}{path}")
         assert code_of(gone) == (404, "not_found")
