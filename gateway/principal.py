@@ -64,6 +64,20 @@ class Principal(Struct, frozen=True):
         """Tell whether they may ask a model."""
         return self.key is None or self.key.models is None or tagged(model) in self.key.models
 
+    @property
+    def confined_to(self) -> str | None:
+        """The API key whose jobs alone they may read and stop; None: they may with all of their user's.
+
+        A key that is not for every model, or not for conversations, does not get at what others have said with them.
+        """
+        if self.key is None or (self.key.models is None and Access.CONVERSATIONS in self.key.scopes):
+            return None
+        return self.key.id
+
+    def owns(self, *, user_id: str, api_key_id: str | None) -> bool:
+        """Tell whether a job is theirs to read and stop, by whose it is and with which key it was asked for."""
+        return user_id == self.user_id and self.confined_to in (None, api_key_id)
+
 
 def _needed(access: Access) -> str:
     return "somebody who has logged in" if access in {Access.SESSION, Access.ADMIN} else f"the scope {access}"

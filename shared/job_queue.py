@@ -55,7 +55,7 @@ WORKER_LEASE_MS = 3_000
 LISTED_MS = 60_000  # after its end a job is listed from Redis for so long; its row is there within seconds
 SETTLE = ("bucket", "job_lists", "settle")
 END_JOB = (*SETTLE, "end_job")
-_STATE = ["status", "user", "model", "channel", "is_durable", "started_ms", "ended_ms", "begins_after"]
+_STATE = ["status", "user", "model", "channel", "is_durable", "started_ms", "ended_ms", "begins_after", "api_key"]
 _OPEN_REQUEST_ID = "%s"  # the stop script fills it in from the job
 
 
@@ -99,6 +99,7 @@ class JobState(Struct, frozen=True):
     started_ms: int | None  # when a worker first took it; None: none has
     ended_ms: int | None  # None: it has not
     begins_after: int  # ids up to here may be of a log that Redis has lost; 0: it has lost none
+    api_key_id: str | None  # as in Job
 
 
 class Stopped(Struct, frozen=True):
@@ -451,7 +452,7 @@ def _describe(error: JobError, request_id: str) -> bytes:
 
 
 def _to_state(fields: list[bytes | None]) -> JobState | None:
-    status, user, model, channel, is_durable, started_ms, ended_ms, begins_after = (
+    status, user, model, channel, is_durable, started_ms, ended_ms, begins_after, api_key = (
         field.decode() if field else "" for field in fields
     )
     if not status:
@@ -465,6 +466,7 @@ def _to_state(fields: list[bytes | None]) -> JobState | None:
         started_ms=int(started_ms) if started_ms else None,
         ended_ms=int(ended_ms) if ended_ms else None,
         begins_after=int(begins_after or 0),
+        api_key_id=api_key or None,
     )
 
 

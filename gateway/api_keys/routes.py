@@ -33,7 +33,9 @@ async def create_api_key(request: AuthenticatedRequest, keyring: Injected[Keyrin
     """Return a new key: `key` is shown this once, and what is kept cannot be turned back into it.
 
     It may do what its `scopes` name, with the `models` that it lists, until `expires_at`; whatever is left out is not
-    restricted. `limits` may only be lower than the caller's own, which go on to hold for all of their keys together.
+    restricted. A key that is not for all models, or not for conversations, reads, lists and stops only jobs that it has
+    asked for itself. `limits` may only be lower than the caller's own, which go on to hold for all of their keys
+    together.
     """
     return await keyring.make(request.user, await _new_key.read(request))
 

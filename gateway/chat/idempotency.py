@@ -6,7 +6,7 @@ import msgspec
 
 from gateway.chat.schemas import ChatRequest
 from gateway.operation import Parameter
-from gateway.principal import AuthenticatedRequest
+from gateway.principal import AuthenticatedRequest, Principal
 from gateway.request_header import single_header
 from shared.errors import InvalidRequestError
 from shared.idempotency import Idempotency
@@ -39,5 +39,10 @@ def idempotency_of(request: AuthenticatedRequest, chat: ChatRequest) -> Idempote
     if not _key.fullmatch(key):
         raise InvalidRequestError("A key is 1 to 255 printable ASCII characters.", param=HEADER)
     return Idempotency.of(
-        key.decode("ascii"), surface=SURFACE, user_id=request.user.user_id, request=_canonical.encode(chat)
+        key.decode("ascii"), surface=SURFACE, user_id=_owner(request.user), request=_canonical.encode(chat)
     )
+
+
+def _owner(principal: Principal) -> str:
+    """Return whose keys are one: those of all who may read each other's jobs."""
+    return f"{principal.user_id} {principal.confined_to}" if principal.confined_to else principal.user_id

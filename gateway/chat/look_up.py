@@ -54,7 +54,7 @@ class JobDesk:
         state = await self._queue.look(job_id)
         if state is None:
             return None
-        if state.user_id != principal.user_id:
+        if not principal.owns(user_id=state.user_id, api_key_id=state.api_key_id):
             raise _missing()
         place = None
         if state.status is JobStatus.QUEUED:
@@ -76,10 +76,10 @@ class JobDesk:
         async with self._database.transaction() as connection:
             accepted = await accepted_jobs.find(connection, [job_id])
             ended = await jobs.find(connection, job_id)
-        owner = ended.user_id if ended else accepted[0].job.user_id if accepted else None
-        if owner is None:
+        job = ended or (accepted[0].job if accepted else None)
+        if job is None:
             raise otherwise
-        if owner != principal.user_id:
+        if not principal.owns(user_id=job.user_id, api_key_id=job.api_key_id):
             raise _missing()
         return self._of_row(ended, principal) if ended else self.of_new(accepted[0].job, principal, position=None)
 

@@ -12,13 +12,15 @@ from gateway.admission.attendance import Attendance
 from gateway.admission.rate_limit import RETRY_WITHOUT_REDIS_S
 from gateway.chat.queue_position import QueuePositions
 from gateway.log_tail import LogTail
+from gateway.principal import Principal
 from gateway.relay import Reader, Relay
 from shared.database import accepted_jobs, jobs
 from shared.database.engine import Database
+from shared.database.jobs import FinishedJob
 from shared.errors import InvalidEventIdError, NotFoundError, StoreUnavailableError, StreamExpiredError
 from shared.ids import is_id
 from shared.job_queue import JobQueue, JobState
-from shared.jobs import JobStatus
+from shared.jobs import Job, JobStatus
 from shared.token_log import Tail, read_tail
 
 RETRY_LOST_S = 2.0  # about what it takes to restore a job (gateway/durability/restorer.py)
@@ -79,8 +81,8 @@ class Resumption:
         self._positions = positions
         self._grace_ms = grace_ms
 
-    async def find(self, job_id: str, *, user_id: str, last_event_id: str = "") -> Place:
-        """Return the place in a user's stream after an event; an empty id means the beginning.
+    async def find(self, job_id: str, principal: Principal, *, last_event_id: str = "") -> Place:
+        """Return the place in somebody's stream after an event; an empty id means the beginning.
 
         Raises:
             InvalidEventIdError: The id is no id of an event of this stream (yet).
@@ -93,13 +95,13 @@ class Resumption:
         if not is_id(job_id):
             raise _missing()
         try:
-            job, tail = await self._look(job_id, after, user_id=user_id)
+            job, tail = await self._look(job_id, after, principal)
         except RedisError as error:
             raise _out_of_reach() from error
         if job is None:
-            await self._refuse_forgotten(job_id, user_id)
+            await self._refuse_forgotten(job_id, principal)
             raise _missing()
-        if job.user_id != user_id:
+        if not _is_theirs(job, principal):
             raise _missing()
         if after > _last_id(job, tail):
             raise InvalidEventIdError(f"The stream has {tail.last_seq} events so far.", param="Last-Event-ID")
@@ -134,27 +136,33 @@ class Resumption:
                 if not reader.ended:
                     self._attendance.leave(job_id, grace_ms=self._grace_ms)
 
-    async def _look(self, job_id: str, after: int, *, user_id: str) -> tuple[JobState | None, Tail]:
+    async def _look(self, job_id: str, after: int, principal: Principal) -> tuple[JobState | None, Tail]:
         """Return what Redis has of a job, and when it has lost what the reader has, what its owner has put back."""
         now_s = asyncio.get_running_loop().time
         give_up_at_s = now_s() + PUT_BACK_WITHIN_S
         while True:
             job = await self._queue.look(job_id)
             tail = await read_tail(self._redis, job_id) or _NOTHING_YET
-            is_theirs = job is not None and job.user_id == user_id  # a stranger learns nothing from how long it takes
-            is_whole = job is not None and is_theirs and (after <= _last_id(job, tail) or tail.has_ended)
+            # A stranger learns nothing from how long it takes.
+            is_whole = (
+                job is not None and _is_theirs(job, principal) and (after <= _last_id(job, tail) or tail.has_ended)
+            )
             if is_whole or not after or now_s() > give_up_at_s:
                 return job, tail
             await asyncio.sleep(LOOK_AGAIN_S)
 
-    async def _refuse_forgotten(self, job_id: str, user_id: str) -> None:
+    async def _refuse_forgotten(self, job_id: str, principal: Principal) -> None:
         async with self._database.transaction() as connection:
             ended = await jobs.find(connection, job_id)
             accepted = await accepted_jobs.find(connection, [job_id])
-        if ended and ended.user_id == user_id:
+        if ended and _is_theirs(ended, principal):
             raise StreamExpiredError("The stream is not kept any more.")
-        if accepted and accepted[0].job.user_id == user_id:
+        if accepted and _is_theirs(accepted[0].job, principal):
             raise StoreUnavailableError("The job is about to be in the queue again.", retry_after_s=RETRY_LOST_S)
+
+
+def _is_theirs(job: JobState | FinishedJob | Job, principal: Principal) -> bool:
+    return principal.owns(user_id=job.user_id, api_key_id=job.api_key_id)
 
 
 def _last_id(job: JobState, tail: Tail) -> int:

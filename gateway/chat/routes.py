@@ -205,7 +205,7 @@ async def resume_stream(
     principal = request.user
     header = single_header(request.scope, "Last-Event-ID") or b""
     last_event_id = header.decode("latin-1") or request.query_params.get("last_event_id") or ""
-    place = await resumption.find(job_id, user_id=principal.user_id, last_event_id=last_event_id)
+    place = await resumption.find(job_id, principal, last_event_id=last_event_id)
     if place.is_the_end:
         return Response(None, status_code=HTTPStatus.NO_CONTENT)
     async with AsyncExitStack() as stack:
@@ -236,7 +236,7 @@ async def resume_stream(
 )
 async def list_chats(request: AuthenticatedRequest, job_list: Injected[JobList]) -> JobPage:
     """Return the caller's jobs, newest first, those that wait and run included."""
-    return await job_list.page(request.query_params, user_id=request.user.user_id)
+    return await job_list.page(request.query_params, request.user)
 
 
 @get(
@@ -272,6 +272,8 @@ async def cancel_chat(
     request: AuthenticatedRequest, job_id: FromPath[str], canceller: Injected[Canceller], jobs: Injected[JobDesk]
 ) -> Response[Any]:
     """Stop a job of the caller: 202 while it is being stopped, 200 when it has ended, now or before."""
+    if request.user.confined_to is not None:
+        await jobs.find(job_id, request.user)  # or it is not there
     stopped = await canceller.cancel(job_id, user_id=request.user.user_id)
     if stopped.status == "stopping":
         return Response(StoppingJob(id=job_id, status="stopping", model=stopped.model), status_code=HTTPStatus.ACCEPTED)

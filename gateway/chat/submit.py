@@ -134,7 +134,7 @@ class ChatDesk:
                         self._attendance.leave(job.id, grace_ms=order.grace_ms)
                 return
         with self._open_streams.sending(order.demand):
-            place = await self._resumption.find(admission.job_id, user_id=job.user_id)
+            place = await self._resumption.find(admission.job_id, request.user)
             stream_url = self._links.to(admission.job_id, credential=request.user.credential)
             async with self._resumption.read(place, stream_url=stream_url) as reader:
                 yield Submission(admission.job_id, reader, admission.limits, is_replay=True)

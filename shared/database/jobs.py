@@ -150,9 +150,18 @@ async def find(connection: AsyncConnection, job_id: str) -> FinishedJob | None:
 
 
 async def list_of_user(
-    connection: AsyncConnection, user_id: str, *, before: str | None, status: JobStatus | None, limit: int
+    connection: AsyncConnection,
+    user_id: str,
+    *,
+    before: str | None,
+    status: JobStatus | None,
+    limit: int,
+    api_key_id: str | None = None,
 ) -> list[FinishedJob]:
-    """Return a user's jobs without their answers, newest first; those older than the id `before`, if one is given."""
+    """Return a user's jobs without their answers, newest first; those older than the id `before`, if one is given.
+
+    With `api_key_id` those that were asked for with that key.
+    """
     statement = (
         select(*_metadata)
         .where(jobs.c.user_id == user_id)
@@ -164,6 +173,8 @@ async def list_of_user(
         statement = statement.where(tuple_(jobs.c.created_at, jobs.c.id) < place)
     if status is not None:
         statement = statement.where(jobs.c.status == status)
+    if api_key_id is not None:
+        statement = statement.where(jobs.c.api_key_id == api_key_id)
     return [_to_job(row) for row in await connection.execute(statement)]
 
 

@@ -1,7 +1,10 @@
 """A program comes in with a key of its user, does what the key allows, and nothing more."""
 
+import pytest
+
 from tests.end_to_end.client import Client, chat
 from tests.end_to_end.stack import MODELS, Stack
+from tests.end_to_end.test_durable_jobs import accept, until
 from tests.ollama_double import Answer
 from tests.waiting import wait_until
 
@@ -52,3 +55,49 @@ async def test_it_is_seen_when_it_was_used(stack: Stack) -> None:
         return key["last_used_at"] is not None
 
     await wait_until(is_noted, description="it is noted that the key was used")
+
+
+@pytest.mark.parametrize("is_kept", [True, False], ids=["from Redis", "from PostgreSQL"])
+async def test_a_key_that_is_for_less_than_all_gets_at_its_own_jobs_alone(stack: Stack, *, is_kept: bool) -> None:
+    model = stack.model(Answer(("Once",)))
+    owner = await stack.newcomer()
+    chats_only = await stack.program(owner, scopes=["chat"])
+    one_model = await stack.program(owner, models=[model], gateway=stack.gateways[1])
+    anything = await stack.program(owner)
+    clients = [owner, chats_only, one_model, anything]
+    jobs = [await accept(client, model) for client in clients]
+    for job_id in jobs:
+        await until(owner, job_id, "completed")
+    if not is_kept:
+        await stack.empty_redis()
+
+    async def reach(client: Client) -> list[str]:
+        """Return the jobs that somebody gets at, by each of the ways that there are."""
+        listed = [job["id"] for job in (await client.http.get("/v1/chat")).json()["data"]][::-1]
+        for way in ("GET /v1/chat/{}", "GET /v1/chat/{}/stream", "DELETE /v1/chat/{}"):
+            method, _, path = way.partition(" ")
+            answers = [await client.http.request(method, path.format(job_id)) for job_id in jobs]
+            assert [id_ for id_, answer in zip(jobs, answers, strict=True) if answer.status_code != 404] == listed, way
+        return listed
+
+    assert [await reach(client) for client in clients] == [jobs, [jobs[1]], [jobs[2]], jobs]
+
+
+async def test_such_keys_have_idempotency_keys_of_their_own(stack: Stack) -> None:
+    model = stack.model(Answer(("Once",)))
+    owner = await stack.newcomer()
+    clients = [
+        owner,
+        await stack.program(owner),
+        await stack.program(owner, models=[model]),
+        await stack.program(owner, scopes=["chat"]),
+    ]
+    same = {"Idempotency-Key": "nightly"}
+
+    for _ in range(2):
+        answers = [await client.chat(model, headers=same) for client in clients]
+        assert {answer.status_code for answer in answers} == {200}
+        made = [answer.headers["X-Job-Id"] for answer in answers]
+        assert made[0] == made[1]
+        assert len(set(made)) == 3
+    assert len(stack.generations(model)) == 3
