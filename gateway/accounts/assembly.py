@@ -16,6 +16,7 @@ from gateway.accounts.settings import AccountSettings
 from gateway.accounts.signing_keys import SigningKeys
 from shared.clock import Clock
 from shared.database.engine import Database
+from shared.erasure import Erasure
 from shared.job_queue import JobQueue
 from shared.revocations import Revocations
 
@@ -94,7 +95,7 @@ def open_accounts(
             check=check,
             passwords=passwords,
             sessions=sessions,
-            removal=Removal(database=database, queue=queue, revocations=revocations),
+            removal=Removal(database=database, queue=queue, erasure=Erasure(redis), revocations=revocations),
             clock=clock,
         ),
     )

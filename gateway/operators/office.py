@@ -13,6 +13,7 @@ from gateway.operators.users import UserOffice
 from shared import redis_client
 from shared.clock import SystemClock
 from shared.database import engine
+from shared.erasure import Erasure
 from shared.job_queue import JobQueue
 from shared.revocations import Revocations
 
@@ -37,7 +38,9 @@ async def opened(settings: OperatorSettings) -> AsyncGenerator[Office]:
             users=UserOffice(
                 database=database,
                 passwords=Passwords(min_length=settings.accounts.password_min_length),
-                removal=Removal(database=database, queue=JobQueue(redis), revocations=revocations),
+                removal=Removal(
+                    database=database, queue=JobQueue(redis), erasure=Erasure(redis), revocations=revocations
+                ),
                 revocations=revocations,
                 clock=clock,
             ),

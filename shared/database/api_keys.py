@@ -93,6 +93,11 @@ async def list_of_user(connection: AsyncConnection, user_id: str, *, before: str
     return [_to_key(row) for row in rows]
 
 
+async def ids_of_user(connection: AsyncConnection, user_id: str) -> list[str]:
+    """Return the ids of all of a user's keys, revoked ones included."""
+    return list((await connection.execute(select(api_keys.c.id).where(api_keys.c.user_id == user_id))).scalars())
+
+
 async def names_of(connection: AsyncConnection, key_ids: Collection[str]) -> dict[str, str]:
     """Return the names of keys by id, also of those that are revoked."""
     statement = select(api_keys.c.id, api_keys.c.name).where(api_keys.c.id == any_(_ids(key_ids)))

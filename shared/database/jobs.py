@@ -190,6 +190,12 @@ async def forget_answers_of(connection: AsyncConnection, job_ids: Collection[str
     await connection.execute(update(jobs).where(jobs.c.id == any_(ids)).values(answer=None))
 
 
+async def latest_of_user(connection: AsyncConnection, user_id: str, *, limit: int) -> list[str]:
+    """Return the ids of a user's latest jobs that have ended."""
+    statement = select(jobs.c.id).where(jobs.c.user_id == user_id).order_by(jobs.c.created_at.desc()).limit(limit)
+    return list((await connection.execute(statement)).scalars())
+
+
 async def forget_answers(connection: AsyncConnection, *, older_than_days: int, limit: int) -> int:
     """Delete the oldest answers that are too old; one process at a time does, and others return at once.
 

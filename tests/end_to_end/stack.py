@@ -27,7 +27,19 @@ from shared.database.engine import Database
 from shared.database.engine import connect as connect_database
 from shared.database.tables import jobs, metadata, users
 from shared.redis_client import connect
-from shared.redis_keys import ATTENDED, DEADLINES, DELAYED, READERS, RUNNING, UNSTORED, WAITING, WORKERS
+from shared.redis_keys import (
+    ATTENDED,
+    DEADLINES,
+    DELAYED,
+    LIMIT,
+    READERS,
+    REVOKED,
+    RUNNING,
+    STREAMS,
+    UNSTORED,
+    WAITING,
+    WORKERS,
+)
 from shared.redis_keys import MODELS as REDIS_MODELS
 from tests.commands import Finished, run_module
 from tests.databases import migrated
@@ -270,6 +282,11 @@ class Stack:
                 if table is users or "user_id" in table.c
             }
         return {name: count for name, count in counts.items() if count}
+
+    async def keys_of(self, user_id: str) -> list[str]:
+        """Return the keys in Redis that name a user, but for what was revoked and how fast they may ask."""
+        keys = [key.decode() for key in await self.redis.keys(f"*{user_id}*")]
+        return [key for key in keys if not key.startswith((REVOKED, LIMIT, STREAMS))]
 
     async def execute(self, statement: str) -> None:
         """Run a statement in the stack's database."""

@@ -4,7 +4,7 @@ from contextlib import AsyncExitStack
 
 import httpx
 
-from shared import redis_keys
+from shared import erasure, redis_keys
 from tests.end_to_end.client import CANARY, Client
 from tests.end_to_end.stack import SLOTS, Stack
 from tests.event_stream import EventStream
@@ -22,6 +22,8 @@ async def test_a_deleted_account_leaves_nothing_behind(stack: Stack) -> None:
     client = await stack.newcomer()
     elsewhere = await stack.client(client.account.email.partition("@")[0], gateway=stack.gateways[1])
     program = await stack.program(client, gateway=stack.gateways[1])
+    said = await client.chat(stack.model(Answer((CANARY,))), headers={"Idempotency-Key": "for a day"})
+    assert said.status_code == 200
 
     async with AsyncExitStack() as streams:
         running = await streams.enter_async_context(client.stream(model))
@@ -48,8 +50,11 @@ async def test_a_deleted_account_leaves_nothing_behind(stack: Stack) -> None:
     for gone in (client, elsewhere, program):
         await until_unknown(gone)
     assert await stack.rows_of(client.account.id) == {}
+    assert await stack.keys_of(client.account.id) == []
+    assert await stack.redis.exists(redis_keys.LOG + said.json()[-1]["job_id"]) == 0
     for job_id in (running.job_id, waiting.job_id, durable, durable_waiting):
         assert await stack.redis.exists(redis_keys.PAYLOAD + job_id) == 0
+        assert await stack.redis.pttl(redis_keys.LOG + job_id) <= erasure.AFTER_MS
 
 
 async def accept(client: Client, model: str) -> str:
