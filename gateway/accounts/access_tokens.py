@@ -63,7 +63,7 @@ class AccessTokens:
 
         """
         claims = self._keys.read(token, _KIND, required=_REQUIRED, issuer=self._issuer)
-        if not (is_id(claims["sub"]) and is_id(claims["sid"])):
+        if not all(isinstance(id_, str) and is_id(id_) for id_ in (claims["sub"], claims["sid"])):
             raise UnauthenticatedError("The token is not valid.")
         self._check_times(claims)
         return Claims(user_id=claims["sub"], session_id=claims["sid"], expires_s=claims["exp"])

@@ -61,6 +61,7 @@ def test_a_token_holds_all_registered_claims_and_nothing_about_the_user() -> Non
         pytest.param(forge(typ="refresh"), id="another kind of token"),
         pytest.param(forge(sub="ada"), id="a user id that is none"),
         pytest.param(forge(sid="ada"), id="a session id that is none"),
+        pytest.param(forge(sid=7), id="a session id that is no text"),
         pytest.param(forge(exp=1), id="expired"),
         pytest.param(forge(nbf=2**33), id="not valid yet"),
         pytest.param(forge(iat=2**33), id="issued in the future"),
