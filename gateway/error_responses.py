@@ -96,6 +96,7 @@ def _record_forbidden(request: Request[Any, Any, Any], error: DeeperSensorError)
     audit.record(
         SecurityEvent.ACCESS_FORBIDDEN,
         user_id=user.user_id if user else None,
+        credential=user.credential if user else None,
         code=error.code,
         method=request.method,
         route=request.scope.get("path_template", ""),

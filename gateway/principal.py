@@ -125,12 +125,12 @@ class RequirePrincipal:
         """Authenticate, then pass the request on."""
         authenticator: Authenticator = scope["litestar_app"].state.authenticator
         try:
-            principal = await authenticator.authenticate(bearer_token(scope))
+            # Of whoever is refused as well: the audit log is to say who it was.
+            principal = scope["user"] = await authenticator.authenticate(bearer_token(scope))
             principal.authorize(access_of(scope["route_handler"]))
         except (UnauthenticatedError, ForbiddenError):  # nobody tries tokens, or what one allows, without end
             await charge_address(scope)
             raise
-        scope["user"] = principal
         await self._app(scope, receive, send)
 
 

@@ -27,10 +27,9 @@ class RequireReader(RequirePrincipal):
         state = scope["litestar_app"].state
         try:
             credential = state.links.verify(tokens[0], job_id=scope["path_params"]["job_id"])
-            principal = await state.authenticator.find(credential)
+            principal = scope["user"] = await state.authenticator.find(credential)
             principal.authorize(access_of(scope["route_handler"]))
         except (UnauthenticatedError, ForbiddenError):
             await charge_address(scope)
             raise
-        scope["user"] = principal
         await self._app(scope, receive, send)

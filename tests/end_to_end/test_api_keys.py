@@ -1,7 +1,10 @@
 """A program comes in with a key of its user, does what the key allows, and nothing more."""
 
+import json
+
 import pytest
 
+from shared.audit import SecurityEvent
 from tests.end_to_end.client import Client, chat
 from tests.end_to_end.stack import MODELS, Stack
 from tests.end_to_end.test_durable_jobs import accept, until
@@ -101,3 +104,19 @@ async def test_such_keys_have_idempotency_keys_of_their_own(stack: Stack) -> Non
         assert made[0] == made[1]
         assert len(set(made)) == 3
     assert len(stack.generations(model)) == 3
+
+
+async def test_what_a_key_may_not_do_is_recorded_under_its_name(stack: Stack) -> None:
+    program = await stack.program(await stack.newcomer(), scopes=["usage"])
+    refused = await program.http.get("/v1/chat")
+    assert refused.status_code == 403
+
+    def recorded() -> dict[str, str] | None:
+        lines = map(json.loads, stack.log_lines())
+        mine = (line for line in lines if line.get("request_id") == refused.headers["X-Request-Id"])
+        return next((line for line in mine if line["event"] == SecurityEvent.ACCESS_FORBIDDEN), None)
+
+    line = await wait_until(recorded, description="the refusal is recorded")
+    assert line is not None
+    assert (line["credential"], line["code"]) == (f"key:{program.account.id}", "insufficient_scope")
+    assert line["user_id"]
