@@ -23,6 +23,7 @@ from tests.databases import migrated
 _CHECKOUT = Path(__file__).parents[2]
 _SLOTS = 1000
 _EMAIL = "bench@example.org"
+_AUDIT = '"logger":"audit"'  # is written at whatever level, and complains of nothing
 _COMPLAINT_CHARACTERS = 1000
 
 
@@ -80,7 +81,7 @@ def complaints(directory: Path) -> list[str]:
     """Return the last line of each log in which one of our processes wrote a warning or an error."""
     lines: list[str] = []
     for log in sorted((*directory.glob("*/gateway.log"), *directory.glob("*/worker-*.log"))):
-        written = log.read_text(errors="replace").splitlines()
+        written = [line for line in log.read_text(errors="replace").splitlines() if _AUDIT not in line]
         if written:
             name = f"{log.parent.name}/{log.stem}"
             lines.append(
