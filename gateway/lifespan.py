@@ -66,6 +66,7 @@ from shared.clock import SystemClock
 from shared.database import engine
 from shared.durable_queue import DurableQueue
 from shared.ended_jobs import EndedJobs
+from shared.erasure import Erasure
 from shared.garbage import collect_rarely
 from shared.job_queue import JobQueue
 from shared.revocations import Revocations, published
@@ -243,7 +244,7 @@ async def open_state(
             resumption=resumption,
             links=links,
             conversations=ConversationDesk(database),
-            deletion=Deletion(database, ended_jobs, canceller),
+            deletion=Deletion(database, Erasure(redis), canceller),
         )
 
 

@@ -7,15 +7,12 @@ only then publishes the end of the durable ones. An entry stays until then, howe
 keys are permanent, and as large as what they index. What such a job has answered is in its log.
 """
 
-from collections.abc import Collection
-
 from redis.asyncio import Redis
 
 from shared import redis_keys, scripts
 from shared.job_queue import END_JOB, LISTED_MS
 from shared.jobs import JobEnd, decode_end
 
-FORGOTTEN_AFTER_MS = 2_000  # whoever reads the job just now is to have its end
 LEASE_MS = 12_000  # longer than PostgreSQL may take to answer or to be given up
 
 
@@ -26,7 +23,6 @@ class EndedJobs:
         self._redis = redis
         self._take = scripts.load(redis, "take_ends")
         self._publish = scripts.load(redis, *END_JOB, "publish_end")
-        self._forget = scripts.load(redis, "forget")
 
     async def take(self, limit: int) -> dict[str, JobEnd]:
         """Return ends to store, by job id; for LEASE_MS nobody else is given them."""
@@ -51,12 +47,6 @@ class EndedJobs:
         ]
         arguments = [job_id, end.epoch, end.status.value, end.terminal, LISTED_MS]
         return bool(await self._publish(keys, arguments))
-
-    async def forget(self, job_ids: Collection[str]) -> None:
-        """Have nothing left of jobs: at once, or FORGOTTEN_AFTER_MS after their end is told, if it is still to be."""
-        if job_ids:
-            keys = [prefix + id_ for id_ in job_ids for prefix in (redis_keys.JOB, redis_keys.LOG)]
-            await self._forget(keys, [FORGOTTEN_AFTER_MS])
 
     async def give_back(self, job_ids: list[str]) -> None:
         """Have ends that could not be stored tried again, by whoever comes first."""

@@ -60,7 +60,7 @@ class Removal:
 
     async def _clear_redis(self, user_id: str, ended: list[str], key_ids: list[str]) -> None:
         listed = await self._queue.jobs_of(user_id)
-        await self._erasure.erase_jobs([*listed, *ended], user_id=user_id)
+        await self._erasure.erase_jobs([*listed, *ended])
         for job_id in listed:
             await self._queue.stop(
                 job_id,

@@ -7,7 +7,7 @@ from gateway.chat.cancel import Canceller
 from gateway.conversations.desk import check_id
 from shared.database import accepted_jobs, conversations, jobs, messages, users
 from shared.database.engine import Database
-from shared.ended_jobs import EndedJobs
+from shared.erasure import Erasure
 from shared.errors import StoreUnavailableError
 
 
@@ -16,14 +16,14 @@ class Deletion:
 
     Args:
         database: Where they are.
-        ended_jobs: Has Redis forget what their jobs have answered.
+        erasure: Erases from Redis what their jobs have answered.
         canceller: Stops the job that answers just now.
 
     """
 
-    def __init__(self, database: Database, ended_jobs: EndedJobs, canceller: Canceller) -> None:
+    def __init__(self, database: Database, erasure: Erasure, canceller: Canceller) -> None:
         self._database = database
-        self._ended_jobs = ended_jobs
+        self._erasure = erasure
         self._canceller = canceller
 
     async def delete(self, conversation_id: str, *, user_id: str) -> None:
@@ -42,13 +42,13 @@ class Deletion:
             replied = await messages.job_ids(connection, conversation_id)
             if running:
                 await self._canceller.cancel(running, user_id=user_id)
-            await self._forget([*replied, *([running] if running else ())])
+            await self._erase([*replied, *([running] if running else ())])
             await jobs.forget_answers_of(connection, replied)
             await conversations.remove(connection, conversation_id)
 
-    async def _forget(self, job_ids: list[str]) -> None:
+    async def _erase(self, job_ids: list[str]) -> None:
         try:
-            await self._ended_jobs.forget(job_ids)
+            await self._erasure.erase_jobs(job_ids)
         except RedisError as error:
             raise StoreUnavailableError(
                 "Jobs are out of reach just now.", retry_after_s=RETRY_WITHOUT_REDIS_S

@@ -16,6 +16,7 @@ from shared.database import turns
 from shared.database.engine import Database
 from shared.database.jobs import FinishedJob
 from shared.ended_jobs import EndedJobs
+from shared.erasure import Erasure
 from shared.errors import StoreUnavailableError
 from shared.events import TERMINAL_KINDS, Event
 from shared.jobs import JobEnd
@@ -43,6 +44,7 @@ class Recorder:
     ) -> None:
         self._redis = redis
         self._ended_jobs = ended_jobs
+        self._erasure = Erasure(redis)
         self._database = database
         self._count = count
         self._hurry = asyncio.Event()
@@ -117,7 +119,7 @@ class Recorder:
         rows = [FinishedJob.of(job_id, end, await self._answered(job_id, end)) for job_id, end in ends.items()]
         async with self._database.transaction() as connection:
             unwanted = await turns.end(connection, rows)
-        await self._ended_jobs.forget(unwanted)
+        await self._erasure.erase_jobs(list(unwanted))
         return rows
 
     async def _answered(self, job_id: str, end: JobEnd) -> list[Event]:

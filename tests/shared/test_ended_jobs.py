@@ -6,10 +6,9 @@ from redis.asyncio import Redis
 
 from shared import redis_keys
 from shared.durable_queue import DurableQueue
-from shared.ended_jobs import FORGOTTEN_AFTER_MS, EndedJobs
+from shared.ended_jobs import EndedJobs
 from shared.errors import JobCancelledError
 from shared.events import ErrorBody, EventKind
-from shared.ids import new_id
 from shared.job_queue import Claim, JobQueue, Stopped
 from shared.jobs import Job, JobEnd, JobKind, JobStatus
 from tests.jobs import (
@@ -20,7 +19,6 @@ from tests.jobs import (
     admit,
     append,
     claim_next,
-    finish,
     log_of,
     make_job,
     state_of,
@@ -203,20 +201,3 @@ async def test_an_end_is_lent_to_one_gateway_at_a_time(queue: JobQueue, ended: E
     assert first.keys() | second.keys() == {job.id for job in jobs}
     await ended.give_back(list(first))
     assert (await ended.take(2)).keys() == first.keys()
-
-
-async def test_what_is_forgotten_stays_no_longer_than_readers_need(
-    ended: EndedJobs, redis: Redis, queue: JobQueue
-) -> None:
-    over, waiting = [await admit(queue) for _ in range(2)]
-    claim = await claim_next(queue)
-    await append(redis, claim, (EventKind.CHUNK, b"{}"))
-    assert await finish(redis, queue, claim)
-
-    await ended.forget([over.id, waiting.id, new_id()])
-
-    assert not await redis.exists(redis_keys.JOB + over.id, redis_keys.LOG + over.id)
-    assert await redis.pttl(redis_keys.JOB + waiting.id) > FORGOTTEN_AFTER_MS
-    await cancel(queue, waiting)
-    for prefix in (redis_keys.JOB, redis_keys.LOG):
-        assert 0 < await redis.pttl(prefix + waiting.id) <= FORGOTTEN_AFTER_MS

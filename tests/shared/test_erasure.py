@@ -3,11 +3,12 @@ from redis.asyncio import Redis
 
 from shared import redis_keys
 from shared.erasure import AFTER_MS, AT_ONCE, Erasure
+from shared.errors import JobCancelledError
 from shared.events import EventKind
 from shared.idempotency import Idempotency
 from shared.ids import new_id
 from shared.job_queue import JobQueue
-from shared.jobs import Job
+from shared.jobs import Job, JobStatus
 from tests.jobs import MODEL, admit, append, claim_next, finish, make_job
 
 KEY = Idempotency.of("key", surface="/v1", user_id="alice", request=b"{}")
@@ -18,9 +19,9 @@ def erasure(redis: Redis) -> Erasure:
     return Erasure(redis)
 
 
-async def ended(redis: Redis, queue: JobQueue, *, user: str = "alice", idempotency: Idempotency | None = None) -> Job:
+async def ended(redis: Redis, queue: JobQueue, *, idempotency: Idempotency | None = None) -> Job:
     """A job that has been answered."""
-    job = await admit(queue, make_job(user=user), idempotency=idempotency)
+    job = await admit(queue, idempotency=idempotency)
     claim = await claim_next(queue)
     await append(redis, claim, (EventKind.DONE, b"{}"))
     assert await finish(redis, queue, claim)
@@ -36,7 +37,7 @@ async def test_a_job_that_has_ended_goes_with_its_log_and_its_key(
 ) -> None:
     job = await ended(redis, queue, idempotency=KEY)
 
-    await erasure.erase_jobs([job.id], user_id="alice")
+    await erasure.erase_jobs([job.id])
 
     assert await keys_of(redis, job) == []
     assert await redis.exists(KEY.key) == 0
@@ -46,7 +47,7 @@ async def test_a_job_that_runs_goes_soon_after_its_end(erasure: Erasure, redis: 
     job = await admit(queue, idempotency=KEY)
     claim = await claim_next(queue)
 
-    await erasure.erase_jobs([job.id], user_id="alice")
+    await erasure.erase_jobs([job.id])
     await append(redis, claim, (EventKind.DONE, b"{}"))
     assert await finish(redis, queue, claim)
 
@@ -55,21 +56,21 @@ async def test_a_job_that_runs_goes_soon_after_its_end(erasure: Erasure, redis: 
         assert 0 < await redis.pttl(key) <= AFTER_MS
 
 
-async def test_what_is_somebody_elses_or_unknown_stays_as_it_is(
-    erasure: Erasure, redis: Redis, queue: JobQueue
-) -> None:
-    job = await ended(redis, queue, user="bob")
-    before = await keys_of(redis, job)
+async def test_a_job_that_waits_goes_soon_after_it_is_stopped(erasure: Erasure, redis: Redis, queue: JobQueue) -> None:
+    job = await admit(queue)
 
-    await erasure.erase_jobs([job.id, new_id()], user_id="alice")
+    await erasure.erase_jobs([job.id, new_id()])
 
-    assert sorted(await keys_of(redis, job)) == sorted(before)
+    assert await redis.pttl(redis_keys.JOB + job.id) > AFTER_MS
+    await queue.stop(job.id, error=JobCancelledError("Enough."), status=JobStatus.CANCELLED)
+    for prefix in (redis_keys.JOB, redis_keys.LOG):
+        assert 0 < await redis.pttl(prefix + job.id) <= AFTER_MS
 
 
 async def test_any_number_is_erased(erasure: Erasure, redis: Redis, queue: JobQueue) -> None:
     job = await ended(redis, queue)
 
-    await erasure.erase_jobs([*(new_id() for _ in range(2 * AT_ONCE)), job.id], user_id="alice")
+    await erasure.erase_jobs([*(new_id() for _ in range(2 * AT_ONCE)), job.id])
 
     assert await keys_of(redis, job) == []
 
