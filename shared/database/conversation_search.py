@@ -1,9 +1,13 @@
 """Finds a user's conversations by what they are called and by what was said in them.
 
-Two ways lead to those that were active last (docs/decisions/0017-conversations.md). Words that are in few of the user's
-messages are looked up in the index over users and words. Words that are in many are soon met by going through the
-conversations in the order in which they are listed; to look up all their messages would take as long as there are many.
+Two ways lead to those that were active last (docs/decisions/0017-conversations.md). Words that are in many of the
+user's messages are soon met by going through the conversations in the order in which they are listed; so that is tried
+first, with a few. Words that are in few messages are looked up in the index over users and words, where many would take
+as long as there are.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 from sqlalchemy import Uuid, text
 from sqlalchemy.exc import InternalError
@@ -12,6 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.database.conversations import Conversation, Place, to_conversation
 
 FEW = 2_000  # messages; to look them up takes some 15 ms
+NEAR = 50  # conversations; to go through them takes 2 ms, and mostly that is all that it takes
+ALL = 1 << 31
 
 # No planner may read what other users have said, however it estimates: an index leads to every row.
 _BY_INDEX_ALONE = text("SET LOCAL enable_seqscan = off")
@@ -35,9 +41,9 @@ _COLUMNS = """
     conversations.id, title, created_at, updated_at,
     (SELECT id FROM accepted_jobs WHERE conversation_id = conversations.id) AS job_id
 """
-_NEXT = """
+_AFTER = """
     AND (updated_at, conversations.id) < (CAST(:updated_at AS timestamptz), CAST(:id AS uuid))
-    ORDER BY updated_at DESC, conversations.id DESC LIMIT :limit
+    ORDER BY updated_at DESC, conversations.id DESC
 """
 
 _THESE = text(
@@ -49,14 +55,17 @@ _THESE = text(
         SELECT id FROM conversations
         WHERE ARRAY[user_id] @> ARRAY[CAST(:user_id AS uuid)] AND search @@ {_QUERY}
     )
-    {_NEXT}
+    {_AFTER} LIMIT :limit
     """  # noqa: S608  constants of ours
 ).columns(**_IDS)
 
 # `ts_match_vq` is what `@@` is, and what no index is asked about: the conversation's own messages are at hand.
 _AS_LISTED = text(
     f"""
-    SELECT {_COLUMNS} FROM conversations
+    SELECT {_COLUMNS} FROM (
+        SELECT id, title, created_at, updated_at, search FROM conversations
+        WHERE user_id = CAST(:user_id AS uuid) {_AFTER} LIMIT :among
+    ) AS conversations
     CROSS JOIN LATERAL (
         SELECT 1 WHERE ts_match_vq(conversations.search, {_QUERY})
         UNION ALL
@@ -64,8 +73,7 @@ _AS_LISTED = text(
         WHERE messages.conversation_id = conversations.id AND ts_match_vq(messages.search, {_QUERY})
         LIMIT 1
     ) AS hit
-    WHERE user_id = CAST(:user_id AS uuid)
-    {_NEXT}
+    ORDER BY updated_at DESC, conversations.id DESC LIMIT :limit
     """  # noqa: S608  constants of ours
 ).columns(**_IDS)
 
@@ -89,12 +97,18 @@ async def search(
     await connection.execute(_BY_INDEX_ALONE)
     asked = {"user_id": user_id, "words": words}
     page = {**asked, "updated_at": after.updated_at, "id": after.id, "limit": limit}
+    near = await _as_listed(connection, page, among=NEAR)
+    if len(near) == limit:
+        return near
     found = None if indexable == "T" else list((await connection.execute(_IN_FEW_MESSAGES, asked)).scalars())
     if found is None or len(found) > FEW:
-        rows = await connection.execute(_AS_LISTED, page)
-    else:
-        rows = await connection.execute(_THESE, {**page, "found": found})
-    return [to_conversation(row) for row in rows]
+        return await _as_listed(connection, page, among=ALL)
+    return [to_conversation(row) for row in await connection.execute(_THESE, {**page, "found": found})]
+
+
+async def _as_listed(connection: AsyncConnection, page: Mapping[str, Any], *, among: int) -> list[Conversation]:
+    """Return those of the next `among` conversations that have the words."""
+    return [to_conversation(row) for row in await connection.execute(_AS_LISTED, {**page, "among": among})]
 
 
 async def _indexable(connection: AsyncConnection, words: str) -> str:

@@ -49,9 +49,11 @@ async def titles(
     return [conversation.title for conversation in found]
 
 
-@pytest.fixture(params=["few", "many"])
+@pytest.fixture(params=["few", "many", "near"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both ways find the same: words that are in few messages, and words that are in many."""
+    """All ways find the same: words that are in few messages, in many, and in the first conversations."""
+    if request.param != "near":
+        monkeypatch.setattr(conversation_search, "NEAR", 1)
     if request.param == "many":
         monkeypatch.setattr(conversation_search, "FEW", 0)
 
