@@ -1,7 +1,8 @@
-"""The commands behind `./dev`: `python -m infra.local up | token | test`."""
+"""The commands behind `./dev`: `python -m infra.local up | token | users | keys | test`."""
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -10,9 +11,9 @@ from typing import NoReturn
 
 from infra.local.checks import run_checks
 from infra.local.demo_account import fresh_token, kept_account
-from infra.local.errors import LocalStackError, NoTokenError
+from infra.local.errors import LocalStackError, NothingRunsError
 from infra.local.settings import StackSettings
-from infra.local.state_directory import ACCOUNT, published_address
+from infra.local.state_directory import ACCOUNT, published_address, published_environment
 from infra.local.up import up
 from shared.settings import SettingsError, load, read_environment
 
@@ -33,6 +34,8 @@ def main(arguments: Sequence[str]) -> int:
                 return _up(options)
             case ["token"]:
                 return _token()
+            case ["users" | "keys", *_]:
+                _become_operator(arguments)
             case ["test", *pytest_arguments]:
                 return run_checks(pytest_arguments)
             case _:
@@ -63,13 +66,27 @@ def _up(options: Sequence[str]) -> int:
     return 0
 
 
+def _become_operator(arguments: Sequence[str]) -> NoReturn:
+    """Replace this process by the operators' command, with the settings of the gateways of the stack that runs."""
+    state = _state()
+    environment = published_environment(state)
+    if environment is None:
+        raise NothingRunsError(state)
+    command = [sys.executable, "-m", "gateway.operators", *arguments]
+    os.execve(sys.executable, command, environment)  # noqa: S606  our own module  # nosec B606
+
+
 def _token() -> int:
-    state = Path(load(StackSettings, read_environment()).state_dir)
+    state = _state()
     address = published_address(state)
     if address is None:
-        raise NoTokenError(f"no stack runs in STATE_DIR {state}. Example: ./dev up")
+        raise NothingRunsError(state)
     print(asyncio.run(fresh_token(address, kept_account(state / ACCOUNT))))
     return 0
+
+
+def _state() -> Path:
+    return Path(load(StackSettings, read_environment()).state_dir)
 
 
 def _say(text: str) -> None:

@@ -1,5 +1,7 @@
 """What can keep the local stack from running. Every message is one line for the person at the terminal."""
 
+from pathlib import Path
+
 
 class LocalStackError(Exception):
     """The command cannot go on."""
@@ -19,3 +21,10 @@ class NoAccountError(LocalStackError):
 
 class NoTokenError(LocalStackError):
     """The gateway did not give the demo account an access token."""
+
+
+class NothingRunsError(LocalStackError):
+    """There is no stack to ask."""
+
+    def __init__(self, state: Path) -> None:
+        super().__init__(f"no stack runs in STATE_DIR {state}. Example: ./dev up")

@@ -1,10 +1,11 @@
 """The directory of one local stack: data, secrets and logs, and the lock that keeps a second stack out."""
 
 import fcntl
+import json
 import os
 import secrets
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from shared.settings import SettingsError
 
 ACCOUNT = "demo_account"  # file of the account that the stack makes for itself
 _ADDRESS = "address"
+_ENVIRONMENT = "environment"  # of a gateway, with its secrets
 _EXAMPLE = "Example: STATE_DIR=.state"
 _UNQUOTABLE = set("\"'\\")  # in the configuration of Valkey and of PostgreSQL
 _SECRET_BYTES = 32
@@ -34,14 +36,16 @@ class StateDirectory:
         return self.path / "logs" / f"{name}.log"
 
     @contextmanager
-    def address_published(self, address: str) -> Generator[None]:
-        """Let `published_address` tell `address` for the time of the context."""
-        file = self.path / _ADDRESS
-        file.write_text(address)
+    def published(self, address: str, environment: Mapping[str, str]) -> Generator[None]:
+        """Let `published_address` tell `address`, and `published_environment` that, for the time of the context."""
+        files = self.path / _ADDRESS, self.path / _ENVIRONMENT
+        files[0].write_text(address)
+        write_secret(files[1], json.dumps(dict(environment)))
         try:
             yield
         finally:
-            file.unlink()
+            for file in files:
+                file.unlink()
 
     def secret(self, name: str) -> str:
         """Return the secret `name`, 64 hexadecimal digits, made when there is none; only we may read its file."""
@@ -95,6 +99,14 @@ def published_address(path: Path) -> str | None:
     """Return where the stack that uses `path` is reached, or None when none does."""
     try:
         return (path / _ADDRESS).read_text()
+    except OSError:
+        return None
+
+
+def published_environment(path: Path) -> dict[str, str] | None:
+    """Return the settings of the gateways of the stack that uses `path`, or None when none does."""
+    try:
+        return json.loads((path / _ENVIRONMENT).read_text())
     except OSError:
         return None
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gateway import settings as gateway_settings
 from infra.local import welcome
-from infra.local.backends import Backends, start_backends
+from infra.local.backends import start_backends
 from infra.local.demo_account import fresh_token, kept_account
 from infra.local.errors import NoTokenError
 from infra.local.model_list import first_model
@@ -45,25 +45,25 @@ async def up(settings: StackSettings, surroundings: Mapping[str, str], say: Say)
     stopping = _signals_stop(asyncio.current_task(), supervisor, say, longest_s=longest_s)
     with claim(Path(settings.state_dir)) as state, stopping:
         async with supervisor:
-            backends = await _start_all(settings, surroundings, state, supervisor, say)
+            roles = await _start_all(settings, surroundings, state, supervisor, say)
             address = gateway_address(settings, settings.app_port)
-            with state.address_published(address):
+            with state.published(address, roles.gateways()[0].environment):
                 token = await _token(address, state, say)
-                model = await first_model(address, backends.redis.operator, token)
-                say(welcome.text(settings, backends, token, model, time.monotonic() - began_s))
+                model = await first_model(address, roles.backends.redis.operator, token)
+                say(welcome.text(settings, roles.backends, token, model, time.monotonic() - began_s))
                 await asyncio.Event().wait()
 
 
 async def _start_all(
     settings: StackSettings, surroundings: Mapping[str, str], state: StateDirectory, supervisor: Supervisor, say: Say
-) -> Backends:
+) -> Roles:
     say("starting PostgreSQL, Valkey and the models")
     backends = await start_backends(settings, state, surroundings, supervisor)
     roles = Roles(settings, state, backends, role_environment(surroundings, settings, state, backends))
     say(f"starting migrations, {settings.up_workers} x worker and {settings.up_gateways} x gateway")
     # At once, because importing is most of it: neither role asks PostgreSQL for anything until a request comes.
     await together(run(roles.migrations()), supervisor.start(*roles.workers(), *roles.gateways()))
-    return backends
+    return roles
 
 
 def _check_roles(settings: StackSettings, surroundings: Mapping[str, str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from infra.local.errors import InUseError
-from infra.local.state_directory import claim, published_address
+from infra.local.state_directory import claim, published_address, published_environment
 
 HOLD_LOCK_AFTER_WE_DIED = """
 import os, sys, time
@@ -70,6 +70,9 @@ def test_each_run_has_its_own_logs(tmp_path: Path) -> None:
 def test_the_address_is_known_while_the_stack_runs(tmp_path: Path) -> None:
     with claim(tmp_path) as state:
         assert published_address(tmp_path) is None
-        with state.address_published("http://127.0.0.1:8000"):
+        with state.published("http://127.0.0.1:8000", {"JWT_SECRET": "abc"}):
             assert published_address(tmp_path) == "http://127.0.0.1:8000"
+            assert published_environment(tmp_path) == {"JWT_SECRET": "abc"}
+            assert (tmp_path / "environment").stat().st_mode & 0o077 == 0
     assert published_address(tmp_path) is None
+    assert published_environment(tmp_path) is None

@@ -133,6 +133,17 @@ async def test_a_fresh_token_is_accepted(stack: ServerProcess, state: Path) -> N
         assert (await client.get("/v1/auth/me")).status_code == 200
 
 
+async def test_the_first_admin_is_made_beside_it(stack: ServerProcess, state: Path) -> None:
+    credentials = {"email": "operator@example.org", "password": "a quiet harbour at dawn"}
+    words = ("create", credentials["email"], "--admin")
+    made = run_local("users", settings(state), *words, stdin=credentials["password"])
+    assert (made.returncode, made.stdout.endswith("is made, as admin.\n")) == (0, True), made.stderr
+    async with httpx.AsyncClient(base_url=stack.url) as client:
+        token = (await client.post("/v1/auth/login", json=credentials)).json()["access_token"]
+        me = await client.get("/v1/auth/me", headers={"Authorization": f"Bearer {token}"})
+    assert me.json()["role"] == "admin"
+
+
 async def test_a_second_stack_in_the_same_state_directory_is_refused_in_one_line(
     stack: ServerProcess, state: Path
 ) -> None:
@@ -174,13 +185,16 @@ async def test_a_terminal_that_closes_in_the_middle_of_the_start_leaves_nobody(
     await wait_until(lambda: not still_running(started), description="nobody is left")
 
 
-def run_local(command: str, environment: Mapping[str, str], *options: str) -> subprocess.CompletedProcess[str]:
+def run_local(
+    command: str, environment: Mapping[str, str], *options: str, stdin: str = ""
+) -> subprocess.CompletedProcess[str]:
     """Run a command that is expected to end by itself."""
     return subprocess.run(
         [sys.executable, "-m", "infra.local", command, *options],
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(CHECKOUT), **environment},
         cwd="/",
         check=False,
+        input=stdin,
         capture_output=True,
         text=True,
         timeout=60,
@@ -268,6 +282,7 @@ def test_a_wrong_option_is_told_in_one_line(tmp_path: Path, option: str) -> None
     assert "Example: " in result.stderr
 
 
-def test_without_a_stack_there_is_no_token(tmp_path: Path) -> None:
-    result = run_local("token", settings(tmp_path))
+@pytest.mark.parametrize("command", [["token"], ["users", "list"]], ids=" ".join)
+def test_without_a_stack_there_is_nothing_to_ask(tmp_path: Path, command: list[str]) -> None:
+    result = run_local(command[0], settings(tmp_path), *command[1:])
     assert (result.returncode, result.stderr) == (1, f"dev: no stack runs in STATE_DIR {tmp_path}. Example: ./dev up\n")
