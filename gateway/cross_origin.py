@@ -14,6 +14,7 @@ REQUEST_HEADERS = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, 
 ANSWER_HEADERS = "Idempotent-Replayed, Location, Preference-Applied, RateLimit, RateLimit-Policy, Retry-After, X-Job-Id"
 PREFLIGHT_KEPT_S = 600
 EVERY_ORIGIN = "*"
+NOBODY = b"null"  # sandboxed frames, files and redirects have it: whoever wants it
 
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}  # which browsers leave out
 _NAMES = Meta(
@@ -104,7 +105,7 @@ class CrossOrigin:
         self._allowed = frozenset(origin.encode() for origin in settings.origins)
         self._allows_all = EVERY_ORIGIN in settings.origins
         # An answer that is kept for one origin must not be shown to another, also one that was not allowed or none.
-        self._always = {} if self._allows_all else {"Vary": "Origin"}
+        self._always = {"Vary": "Origin"}
         self._answer = {
             "Access-Control-Expose-Headers": settings.cors_expose_headers or f"{ANSWER_HEADERS}, {request_id_header}",
             **({"Access-Control-Allow-Credentials": "true"} if settings.cors_allow_credentials else {}),
@@ -129,7 +130,7 @@ class CrossOrigin:
 
     def _allowed_origin(self, scope: HTTPScope) -> str:
         origins = [value for name, value in scope["headers"] if name == b"origin"]
-        if len(origins) != 1:
+        if len(origins) != 1 or origins[0] == NOBODY:
             return ""
         if self._allows_all:
             return EVERY_ORIGIN

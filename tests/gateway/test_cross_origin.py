@@ -88,7 +88,15 @@ async def test_all_origins_may_be_named(start: Callable[..., Awaitable[httpx.Asy
 
     assert response.headers["Access-Control-Allow-Origin"] == "*"
     assert "Access-Control-Allow-Credentials" not in response.headers
-    assert "Vary" not in response.headers  # the answer is the same for everybody
+    assert response.headers["Vary"] == "Origin"
+
+
+async def test_nobody_s_origin_is_not_among_all(start: Callable[..., Awaitable[httpx.AsyncClient]]) -> None:
+    client = await start(ALLOWED_ORIGINS="*")
+    asking = {"Origin": "null", "Access-Control-Request-Method": "POST"}
+
+    assert allowances(await client.get("/health", headers={"Origin": "null"})) == {}
+    assert allowances(await client.options("/v1/chat", headers=asking)) == {}
 
 
 async def test_what_is_allowed_is_exactly_what_the_operator_says(
