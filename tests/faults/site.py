@@ -190,7 +190,7 @@ class Site:
                 self.workers.append(await self._worker(opening, starter, f"worker-{number}"))
             await asyncio.gather(*(part.start() for part in self.parts))
             await self.until_whole()
-            self.tokens = await self._sign_up()
+            self.tokens = [await self.sign_up() for _ in range(USERS)]
             self._opened = opening.pop_all()
         return self
 
@@ -300,15 +300,13 @@ class Site:
     def _environment(self, lines: Mapping[str, FaultProxy]) -> dict[str, str]:
         return self._settings | {"REDIS_URL": lines["redis"].url, "DATABASE_URL": lines["postgresql"].url}
 
-    async def _sign_up(self) -> list[str]:
-        tokens: list[str] = []
+    async def sign_up(self) -> str:
+        """Make an account and return an access token of it."""
         async with httpx.AsyncClient(base_url=self.doors()[0], timeout=HANG_S, trust_env=False) as http:
-            for number in range(USERS):
-                credentials = {"email": f"user-{number}@example.org", "password": secrets.token_urlsafe(24)}
-                (await http.post("/v1/auth/signup", json=credentials)).raise_for_status()
-                answer = await http.post("/v1/auth/login", json=credentials)
-                tokens.append(answer.json()["access_token"])
-        return tokens
+            credentials = {"email": f"{secrets.token_hex(8)}@example.org", "password": secrets.token_urlsafe(24)}
+            (await http.post("/v1/auth/signup", json=credentials)).raise_for_status()
+            answer = await http.post("/v1/auth/login", json=credentials)
+            return answer.json()["access_token"]
 
 
 async def _is_empty(answer: Awaitable[Sequence[object]]) -> bool:
