@@ -9,6 +9,7 @@ from redis.asyncio.client import Pipeline
 from redis.asyncio.connection import (
     AbstractConnection,
     Connection,
+    ConnectionPool,
     DefaultParser,
     SSLConnection,
     UnixDomainSocketConnection,
@@ -85,6 +86,21 @@ _CONNECTIONS: dict[type[AbstractConnection], type[AbstractConnection]] = {
 }
 
 
+class _Pool(ConnectionPool):
+    async def get_connection(self, command_name: object = None, *keys: object, **options: object) -> AbstractConnection:  # noqa: ARG002  redis-py's signature
+        """Connect as redis-py 5.3 does, but not under the pool's lock.
+
+        There those whom a server keeps waiting that does not answer would wait one after the other.
+        """
+        connection: AbstractConnection = self.get_available_connection()
+        try:
+            await self.ensure_connection(connection)
+        except BaseException:
+            await self.release(connection)
+            raise
+        return connection
+
+
 class _Pipeline(Pipeline):
     def annotate_exception(self, exception: Exception, number: int, command: Iterable[object]) -> None:
         """Leave an error as the server told it: redis-py adds the whole command, and with it prompts and answers."""
@@ -108,7 +124,7 @@ def connect(url: str, *, role: str, read_timeout_s: float | None = COMMAND_TIMEO
         read_timeout_s: How long an answer may take; None: whoever asks bounds that otherwise.
 
     """
-    client = _Client.from_url(
+    pool: Any = _Pool.from_url(
         url,
         client_name=role,
         lib_name=None,  # what `CLIENT SETINFO` tells nobody needs, and Redis 7.0 does not know it
@@ -120,6 +136,5 @@ def connect(url: str, *, role: str, read_timeout_s: float | None = COMMAND_TIMEO
         parser_class=_Parser,
         retry=Retry(NoBackoff(), 0),
     )
-    pool: Any = client.connection_pool
     pool.connection_class = _CONNECTIONS[pool.connection_class]
-    return client
+    return _Client.from_pool(pool)

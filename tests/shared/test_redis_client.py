@@ -12,6 +12,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from shared.redis_client import connect
 from tests.faults.proxy import FaultProxy
+from tests.waiting import wait_until
 
 HANG_S = 5.0  # a limit for hanging, not an expectation
 
@@ -50,6 +51,29 @@ async def test_the_error_of_a_pipeline_tells_the_reason_and_not_the_command(redi
 
     assert "Operation against a key" in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+async def test_those_whom_a_server_keeps_waiting_wait_side_by_side() -> None:
+    """It accepts connections and says nothing, as one does that is stopped: redis-py connects one after the other."""
+    asking = 20
+    connections: list[asyncio.StreamWriter] = []
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
+        await reader.read()
+        writer.close()
+
+    async def all_have_come() -> bool:
+        return len(connections) == asking
+
+    async with await asyncio.start_server(accept, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with connect(f"redis://127.0.0.1:{port}/0", role="test", read_timeout_s=None) as redis:
+            asked = [asyncio.create_task(ask_for_ever(redis)) for _ in range(asking)]
+            await wait_until(all_have_come, description="everybody waits for the server")
+            for one in asked:
+                one.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
 
 
 async def test_a_connection_that_breaks_is_an_error_and_made_anew(wire: FaultProxy) -> None:
