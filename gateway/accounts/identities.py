@@ -8,13 +8,12 @@ those it vouched for within GRACE_S go on, unless Redis, asked as often, says th
 import asyncio
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from gateway.access import Access
-from gateway.admission.limits import Limits, OwnLimits
+from gateway.admission.limits import LEAST, Limits, OwnLimits
 from gateway.principal import Key, Principal
 from shared.clock import Clock
 from shared.credential import Credential
@@ -173,16 +172,16 @@ class Identities:
             id=holder.id,
             scopes=frozenset(map(Access, holder.scopes)),
             models=None if holder.models is None else frozenset(map(tagged, holder.models)),
-            limits=self._own(holder.key_limits or {}, holder, over=Limits()),
+            limits=self._own({} if holder.key_limits is None else holder.key_limits, holder, over=Limits()),
         )
 
-    def _own(self, said: dict[str, Any], holder: Holder, *, over: Limits) -> Limits:
-        """Return what a row says; of one that somebody has written who did not know how, nothing."""
+    def _own(self, said: object, holder: Holder, *, over: Limits) -> Limits:
+        """Return what a row says; whoever wrote what cannot be read may have meant the least that there is."""
         try:
             limits = msgspec.convert(said, OwnLimits).over(over)
         except msgspec.ValidationError as error:
             _log.warning("limits_unreadable", extra={"user_id": holder.user_id, "error": str(error)})
-            return over
+            limits = LEAST
         return Limits(priority=limits.priority) if self._limits is None else limits
 
 

@@ -48,6 +48,9 @@ class Limits(Struct, frozen=True):
         )
 
 
+LEAST = Limits(requests_per_minute=1, tokens_per_minute=1, concurrent_jobs=1, open_streams=1)
+
+
 class OwnLimits(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What is said of one user or one API key, as it stands in their row: null lifts a limit, what is absent stays."""
 

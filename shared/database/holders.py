@@ -20,11 +20,11 @@ class Holder(Struct, frozen=True, kw_only=True):
     id: str  # of the credential
     user_id: str
     role: Role
-    user_limits: dict[str, Any]  # as in `User.limits`
+    user_limits: Any  # as in `User.limits`
     expires_at: datetime | None  # None: never
     scopes: list[str] | None = None  # of an API key; None: it is a session, which may do everything
     models: list[str] | None = None  # of an API key; None: all
-    key_limits: dict[str, Any] | None = None  # of an API key
+    key_limits: Any = None  # of an API key; None: it is a session
 
 
 _WHOSE = (users.c.id.label("user_id"), users.c.role, users.c.limits.label("user_limits"))

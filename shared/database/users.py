@@ -32,7 +32,7 @@ class User(Struct, frozen=True):
     role: Role
     created_at: datetime
     disabled_at: datetime | None  # since when nothing is let in any more; None: in good standing
-    limits: dict[str, Any]  # what they may spend, where it differs from the settings
+    limits: Any  # what they may take, where it differs from the settings; whatever an operator wrote there
 
 
 async def create(connection: AsyncConnection, *, email: str, password_hash: str, role: Role) -> User:

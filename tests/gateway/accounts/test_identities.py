@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 from sqlalchemy import delete, func, insert, update
 
 from gateway.accounts.identities import Identities
-from gateway.admission.limits import Limits, Priority
+from gateway.admission.limits import LEAST, Limits, Priority
 from shared.credential import Credential, CredentialKind
 from shared.database import users
 from shared.database.engine import Database, connect
@@ -48,7 +48,7 @@ async def log_in(database: Database, name: str, *, role: Role = Role.USER, valid
     return Somebody(user.id, Credential(CredentialKind.SESSION, session_id))
 
 
-async def set_limits(database: Database, somebody: Somebody, limits: dict[str, Any]) -> None:
+async def set_limits(database: Database, somebody: Somebody, limits: object) -> None:
     async with database.transaction() as connection:
         await connection.execute(update(table).where(table.c.id == somebody.id).values(limits=limits))
 
@@ -115,12 +115,14 @@ async def test_what_a_users_row_says_of_their_limits_counts(
     assert principal.is_batch
 
 
-async def test_a_row_that_cannot_be_read_leaves_the_limits_of_the_settings(
-    identities: Identities, database: Database, ada: Somebody, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("said", [{"requests_per_minute": 0}, {"requests": 5}, [], "60"], ids=str)
+async def test_who_has_limits_that_cannot_be_read_has_the_least_there_are(
+    identities: Identities, database: Database, ada: Somebody, caplog: pytest.LogCaptureFixture, said: object
 ) -> None:
-    await set_limits(database, ada, {"requests_per_minute": "many"})
+    """Whoever wrote them wanted to lower something, perhaps to nothing."""
+    await set_limits(database, ada, said)
 
-    assert (await identities.find(ada.credential)).limits == LIMITS
+    assert (await identities.find(ada.credential)).limits == LEAST
     assert "limits_unreadable" in caplog.messages
 
 
