@@ -9,6 +9,7 @@ about a value and answers None or what is wrong with it, and `secret`, whose val
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
@@ -203,6 +204,8 @@ def _expected(annotation: Any) -> str:  # noqa: ANN401  a type form
         return "one of " + ", ".join(map(str, get_args(kind)))
     if kind is bool or bool in get_args(kind):
         return "true or false"
+    if NoneType in get_args(kind):
+        return _expected(next(choice for choice in get_args(kind) if choice is not NoneType))
     if kind in (int, float):
         lowest = next((meta.ge for meta in metas if meta.ge is not None), None)
         highest = next((meta.le for meta in metas if meta.le is not None), None)

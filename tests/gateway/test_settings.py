@@ -34,6 +34,11 @@ STRONG = "0123456789abcdef0123456789abcdef"
         pytest.param({"TRUSTED_PROXY_IPS": "10.0.0.0/8,nginx"}, "TRUSTED_PROXY_IPS is wrong", id="a host name"),
         pytest.param({"TRUSTED_PROXY_IPS": "10.0.0.1/8"}, "TRUSTED_PROXY_IPS is wrong", id="host bits in a network"),
         pytest.param({"APP_PORT": "http"}, "APP_PORT is wrong", id="a port that is no number"),
+        pytest.param(
+            {"RATE_LIMIT_BURST": "0"},
+            "RATE_LIMIT_BURST is wrong: expected a whole number from 1",
+            id="a burst of nothing",
+        ),
         pytest.param({"APP_PORT": "65536"}, "APP_PORT is wrong", id="a port too high"),
         pytest.param({"APP_PUBLIC_URL": "llm.example.org"}, "APP_PUBLIC_URL is wrong", id="a URL without scheme"),
         pytest.param({"SIGNUP_MODE": "invite"}, "SIGNUP_MODE is wrong", id="an unknown mode"),
