@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from shared.audit import LOGGER, SecurityEvent
-from shared.ids import new_id
+from shared.ids import is_id, new_id
 from tests.end_to_end.client import CANARY, HANG_S
 from tests.end_to_end.stack import Stack
 from tests.waiting import wait_until
@@ -116,10 +116,38 @@ DEEDS: Mapping[SecurityEvent, Deed] = {
     SecurityEvent.USER_DELETED: delete_the_account,
 }
 
-_AWAITED = {event for event in SecurityEvent if event not in DEEDS}  # their routes are being built
+COMMANDS: Mapping[SecurityEvent, str] = {
+    SecurityEvent.USER_CREATED: "users create new-{who}",
+    SecurityEvent.USER_DISABLED: "users disable {who}",
+    SecurityEvent.USER_ENABLED: "users enable {who}",
+    SecurityEvent.PASSWORD_CHANGED: "users set-password {who}",
+    SecurityEvent.USER_DELETED: "users delete {who} --yes",
+    SecurityEvent.KEY_CREATED: "keys create {who} ci",
+}
+"""What operators do from a shell."""
 
 
-@pytest.mark.parametrize("event", [event for event in SecurityEvent if event not in _AWAITED])
+def test_every_event_is_somebodys_deed() -> None:
+    assert DEEDS.keys() | COMMANDS.keys() == set(SecurityEvent)
+
+
+@pytest.mark.parametrize("event", COMMANDS)
+async def test_what_an_operator_does_is_recorded_with_their_name(stack: Stack, event: SecurityEvent) -> None:
+    ada = await stack.newcomer()
+    password = f"{CANARY} of an operator's choice"
+    done = await stack.operate(*COMMANDS[event].format(who=ada.account.email).split(), stdin=password)
+    [line] = map(json.loads, done.stderr.splitlines())
+    assert (line["logger"], line["event"], line["outcome"]) == (LOGGER, event, "done")
+    assert line["operator"]
+    assert is_id(line["user_id"])
+    assert not any(text in done.stderr for text in (password, ada.account.email, *stack.secrets()))
+
+
+async def test_looking_leaves_no_trace(stack: Stack) -> None:
+    assert (await stack.operate("users", "list")).stderr == ""
+
+
+@pytest.mark.parametrize("event", DEEDS)
 async def test_an_event_is_recorded_with_what_finds_who_did_it(stack: Stack, event: SecurityEvent) -> None:
     request_id = new_id()
     await DEEDS[event](stack, {"X-Request-Id": request_id})
