@@ -121,7 +121,7 @@ async def delete_conversation(
 ) -> None:
     """Delete a conversation with its messages and what its jobs have answered; one that is under way is cancelled.
 
-    The end of that one's stream can still be read for two seconds.
+    The end of that one's stream can still be read for ten seconds.
     """
     await deletion.delete(conversation_id, user_id=request.user.user_id)
 
