@@ -67,6 +67,8 @@ class JobEnd(Struct, frozen=True, kw_only=True):
     epoch: int  # of who ended it; of two ends that contradict each other the one with the higher epoch is true
     is_durable: bool
     terminal: str  # kind and payload of its last event
+    prompt_tokens: int = 0  # with the next: as its limits are charged, if its last event has no usage
+    completion_tokens: int = 0
     api_key_id: str | None = None  # as in Job
     worker: str | None = None  # as clients see it; None: it was ended while no worker had it
 

@@ -120,9 +120,20 @@ class JobInHand:
         """Return what the job has used when it has ended with this status."""
         if status is JobStatus.COMPLETED:
             return Consumption(self.usage.prompt_tokens + self.usage.completion_tokens, answered=0)
+        return Consumption("", answered=self._answered())
+
+    def used(self, status: JobStatus) -> Usage:
+        """Return what the job has used when it has ended with this status, as its limits are charged."""
+        if status is JobStatus.COMPLETED or not (answered := self._answered()):
+            return self.usage
+        prompt_tokens = int(self.claim.state.get(b"prompt_tokens", 0))
+        return Usage(prompt_tokens=prompt_tokens, completion_tokens=answered, estimated=True)
+
+    def _answered(self) -> int:
+        """Return how many pieces of an answer there are in the log of a job that ended early."""
         begins_after = int(self.claim.state.get(b"begins_after", 0))
         apart = 1 if self.claim.job.is_durable else 2  # `started`, and the end, which a durable job's log does not have
-        return Consumption("", answered=max(0, self.log.last_seq - begins_after - apart))
+        return max(0, self.log.last_seq - begins_after - apart)
 
     def to_end(self, status: JobStatus, *, terminal: bytes, worker: str) -> JobEnd:
         """Return how the job ended.
@@ -133,7 +144,7 @@ class JobInHand:
             worker: Who we are, as clients see it.
 
         """
-        claim, job = self.claim, self.claim.job
+        claim, job, used = self.claim, self.claim.job, self.used(status)
         return JobEnd(
             user_id=job.user_id,
             kind=job.kind,
@@ -147,6 +158,8 @@ class JobInHand:
             is_durable=job.is_durable,
             api_key_id=job.api_key_id,
             terminal=terminal.decode("ascii"),
+            prompt_tokens=used.prompt_tokens,
+            completion_tokens=used.completion_tokens,
             worker=worker,
         )
 

@@ -32,7 +32,7 @@ class Ledger:
             return
         if len(self._rows) == MOST_ROWS:
             _log.error("job_row_dropped", extra={"job_id": self._rows[0].id})
-        claim = job.claim
+        claim, used = job.claim, job.used(job.outcome)
         created_at = created(claim.job.id)
         total_ms = claim.queue_ms + job.ran_ms()
         self._rows.append(
@@ -43,8 +43,8 @@ class Ledger:
                 model=claim.job.model,
                 status=job.outcome,
                 error_code=job.error_code,
-                prompt_tokens=job.usage.prompt_tokens,
-                completion_tokens=job.usage.completion_tokens,
+                prompt_tokens=used.prompt_tokens,
+                completion_tokens=used.completion_tokens,
                 queue_ms=claim.queue_ms,
                 first_token_ms=job.first_token_ms,
                 total_ms=total_ms,

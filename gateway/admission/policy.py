@@ -97,7 +97,7 @@ class LimitPolicy:
 
         """
         if not self._settings.rate_limit_enabled:
-            return NO_LIMITS
+            return Demand(prompt_tokens=estimate.prompt)
         return Demand(
             requests=self.of_user(user, address),
             tokens=self._tokens(user, estimate),

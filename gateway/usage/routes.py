@@ -25,8 +25,10 @@ from shared.errors import InvalidRequestError, StoreUnavailableError
 async def show_usage(request: AuthenticatedRequest, usage_report: Injected[UsageReport]) -> UsagePage:
     """Return requests, tokens and outcomes, by UTC day unless told otherwise, of all of the caller's sessions and keys.
 
-    What waits or runs is not counted yet; what has ended is within seconds. Tokens are those of completed requests, as
-    Ollama has counted them, which it does at the end of an answer. Keys that are revoked keep their names.
+    What waits or runs is not counted yet; what has ended is within seconds. Tokens are as
+    Ollama has counted them, which it does at the end of an answer; of what did not come to that, as the limits are
+    charged: a token for each piece that there was, and if there was one, the estimate of the prompt. Keys that are
+    revoked keep their names.
     """
     return await usage_report.page(request.query_params, user_id=request.user.user_id)
 

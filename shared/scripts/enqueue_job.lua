@@ -33,10 +33,10 @@ local function enqueue_job(job)
     'api_key', job.api_key, 'is_durable', job.is_durable, 'channel', job.channel, 'request_id', job.request_id,
     'admitted_ms', string.format('%.0f', job.admitted_ms), 'epoch', '0', 'failures', '0',
     'queue_timeout_ms', job.queue_timeout_ms, 'timeout_ms', job.timeout_ms, 'grace_ms', job.grace_ms,
-    'lag', job.lag, 'retention_ms', job.retention_ms, 'time_to_live_ms', job.time_to_live_ms, 'lists', table.concat(job.lists, ' '))
+    'lag', job.lag, 'retention_ms', job.retention_ms, 'time_to_live_ms', job.time_to_live_ms, 'lists', table.concat(job.lists, ' '),
+    'prompt_tokens', job.prompt_tokens)
   if job.budgets ~= '' then
-    redis.call('HSET', job.hash, 'budgets', job.budgets, 'reserved_tokens', job.reserved_tokens,
-      'prompt_tokens', job.prompt_tokens)
+    redis.call('HSET', job.hash, 'budgets', job.budgets, 'reserved_tokens', job.reserved_tokens)
   end
   redis.call('PEXPIRE', job.hash, job.time_to_live_ms)
   redis.call('SET', job.payload, job.content, 'PX', job.time_to_live_ms)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.end_to_end.client import Client
 from tests.end_to_end.stack import SLOTS, Stack
-from tests.end_to_end.test_durable_jobs import accept, until
+from tests.end_to_end.test_durable_jobs import accept, show, until
 from tests.ollama_double import Answer, Hang
 from tests.waiting import wait_until
 
@@ -57,6 +57,31 @@ async def test_every_request_is_counted_under_its_key_however_it_ended(stack: St
         assert row["completion_tokens"] > 0
     assert (await told(owner))[0].keys() == {"day", "requests", "prompt_tokens", "completion_tokens", "outcomes"}
     assert await told(await stack.newcomer()) == []
+
+
+async def test_who_stops_an_answer_has_used_what_there_was_of_it(stack: Stack) -> None:
+    """Attached and durable alike; a job that never began has used nothing."""
+    words = ("Once ", "upon ", "a ")
+    model = stack.model(Answer((*words, Hang())))
+    client = await stack.newcomer()
+    async with client.stream(model) as stream:
+        for _ in words:
+            await stream.until("chunk")
+        await client.cancel(stream.job_id)
+        await stream.rest()
+    durable = await accept(client, model)
+
+    async def is_said() -> bool:
+        return (await show(client, durable))["content"] == "".join(words)
+
+    await wait_until(is_said, description="the durable job has answered as much")
+    await client.cancel(durable)
+    await until_told(client, 2)
+
+    (row,) = await told(client)
+    assert row["outcomes"]["cancelled"] == 2
+    assert row["completion_tokens"] == 2 * len(words)
+    assert row["prompt_tokens"] > 0
 
 
 async def test_pages_leave_nothing_out(stack: Stack) -> None:

@@ -118,7 +118,8 @@ def test_the_switch_switches_everything_off() -> None:
 
     assert off.of_address(ADDRESS) == off.of_user(ADA, ADDRESS) == ()
     assert off.of_stream(ADA, ADDRESS, stream_id="s") == NO_LIMITS
-    assert off.of_job(ADA, ADDRESS, estimate=TokenEstimate(10**9, None), stream_id="s") == NO_LIMITS
+    of_job = off.of_job(ADA, ADDRESS, estimate=TokenEstimate(10**9, None), stream_id="s")
+    assert of_job == Demand(prompt_tokens=10**9)  # which usage is told by all the same
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,15 @@ def shell_tools(directory: Path) -> Path:
 def test_help_names_the_commands(words: tuple[str, ...]) -> None:
     result = dev(*words)
     assert result.returncode == 0
-    assert {line.split()[1] for line in result.stdout.splitlines()} == {"up", "test", "bench", "chaos", "token"}
+    assert {line.split()[1] for line in result.stdout.splitlines()} == {
+        "up",
+        "test",
+        "bench",
+        "chaos",
+        "token",
+        "users",
+        "keys",
+    }
 
 
 def test_an_unknown_command_is_told_in_one_line() -> None:
