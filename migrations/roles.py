@@ -16,7 +16,8 @@ from sqlalchemy.exc import DBAPIError
 
 from migrations.settings import RoleSettings
 from shared.database.engine import asyncpg_url
-from shared.database.tables import jobs, metadata
+from shared.database.jobs import END_COLUMNS, METADATA_COLUMNS
+from shared.database.tables import metadata
 from shared.secret import Secret
 
 _INSUFFICIENT_PRIVILEGE = "42501"
@@ -24,17 +25,22 @@ _SCRAM_ITERATIONS = 4096  # PostgreSQL's default; the passwords are random
 
 _GATEWAY = tuple(f"SELECT, INSERT, UPDATE, DELETE ON {table.name}" for table in metadata.sorted_tables)
 
-# It adds the rows of jobs that have ended, without answers. While it does, it locks their users against deletion, which
-# takes the right to change some column of them: of this one nothing depends.
-_JOB_COLUMNS = ", ".join(column.name for column in jobs.columns if column is not jobs.c.answer)
+# It adds the rows of jobs that have ended, without answers, and of those that are there replaces how they ended: for
+# that PostgreSQL wants it to see these columns, too. While it does, it locks their users against deletion, which takes
+# the right to change some column of them: of this one nothing depends.
+_END = ", ".join(END_COLUMNS)
 _WORKER = (
-    f"SELECT ({_JOB_COLUMNS}), INSERT ({_JOB_COLUMNS}), UPDATE ({_JOB_COLUMNS}) ON jobs",
+    f"SELECT (id, {_END}), INSERT ({', '.join(METADATA_COLUMNS)}), UPDATE ({_END}) ON jobs",
     "SELECT (id), UPDATE (created_at) ON users",
 )
 
 _CLOSED_TO_ALL = (
     "REVOKE CREATE ON SCHEMA public FROM PUBLIC",  # as before PostgreSQL 15, and in databases that are older
     "REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC",
+)
+# Large objects are in no table, and so in nobody's way to fill the disk. Only a superuser can close them.
+_CLOSED_IF_WE_MAY = (
+    "REVOKE EXECUTE ON FUNCTION lo_create(oid), lo_creat(integer), lo_from_bytea(oid, bytea) FROM PUBLIC"
 )
 
 
@@ -75,6 +81,7 @@ def grant(connection: Connection, roles: Sequence[DatabaseRole]) -> None:
         return
     for statement in _CLOSED_TO_ALL:
         connection.execute(text(statement.format(database=_quoted(connection, _database(connection)))))
+    _try(connection, _CLOSED_IF_WE_MAY)
     for role in others:
         _log_in(connection, role)
         name = _quoted(connection, role.name)
@@ -92,14 +99,20 @@ def _log_in(connection: Connection, role: DatabaseRole) -> None:
     command = f"{'ALTER' if exists else 'CREATE'} ROLE {_quoted(connection, role.name)} LOGIN"
     if role.password:
         command += f" PASSWORD '{scram_verifier(role.password)}'"
+    if not _try(connection, command) and not exists:
+        raise RoleMissingError(role.name)
+
+
+def _try(connection: Connection, command: str) -> bool:
+    """Execute a command; False: we may not."""
     try:
         with connection.begin_nested():
             connection.exec_driver_sql(command)
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) != _INSUFFICIENT_PRIVILEGE:
             raise
-        if not exists:
-            raise RoleMissingError(role.name) from None
+        return False
+    return True
 
 
 def scram_verifier(password: str) -> str:

@@ -92,12 +92,20 @@ class FinishedJob(Struct, frozen=True, kw_only=True):
 
 _columns = [column.name for column in jobs.columns]
 _metadata = [column for column in jobs.columns if column is not jobs.c.answer]
+METADATA_COLUMNS = [column.name for column in _metadata]
+"""What a worker writes: it sees no answers."""
+END_COLUMNS = (
+    "status", "error_code", "prompt_tokens", "completion_tokens", "queue_ms", "first_token_ms", "total_ms", "attempts",
+    "worker", "finished_at", "epoch",
+)  # fmt: skip
+"""What of it a worker replaces. Whose the job is stays: or it could move answers to where it can read them."""
 
 
-def _insertion_of(columns: Sequence[str], *, returning: str = "") -> TextClause:
+def _insertion_of(columns: Sequence[str], *, replaced: Sequence[str], returning: str = "") -> TextClause:
     """Return a statement that inserts these columns of any number of rows, which travel as one JSON parameter.
 
-    Their users are locked against deletion first: one deleted user's row would otherwise refuse the whole batch.
+    Of a job whose row is there with a lower epoch some are replaced. The users are locked against deletion first: one
+    deleted user's row would otherwise refuse the whole batch.
     """
     return text(
         f"""
@@ -111,15 +119,15 @@ def _insertion_of(columns: Sequence[str], *, returning: str = "") -> TextClause:
         JOIN users ON users.id = finished.user_id
         FOR KEY SHARE OF users
         ON CONFLICT (id) DO UPDATE
-        SET {", ".join(f"{name} = excluded.{name}" for name in columns)}
+        SET {", ".join(f"{name} = excluded.{name}" for name in replaced)}
         WHERE jobs.epoch < excluded.epoch
         {returning}
         """  # noqa: S608  names of our own columns  # nosec B608
     )
 
 
-_INSERT = _insertion_of(_columns, returning="RETURNING jobs.id")
-_INSERT_METADATA = _insertion_of([column.name for column in _metadata])  # the role of workers sees no answers
+_INSERT = _insertion_of(_columns, replaced=_columns, returning="RETURNING jobs.id")
+_INSERT_METADATA = _insertion_of(METADATA_COLUMNS, replaced=END_COLUMNS)
 
 
 def created(job_id: str) -> datetime:

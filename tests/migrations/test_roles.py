@@ -30,6 +30,9 @@ CHANGES_OF_THE_SCHEMA = (
     "SELECT pg_read_file('PG_VERSION')",
     "SELECT rolpassword FROM pg_authid",
     "SELECT * FROM alembic_version",
+    "SELECT lo_from_bytea(0, 'x')",
+    "SELECT lo_create(0)",
+    "SELECT lo_creat(-1)",
 )
 NOT_OF_A_WORKER = (
     "SELECT password_hash FROM users",
@@ -38,6 +41,11 @@ NOT_OF_A_WORKER = (
     "UPDATE users SET disabled_at = NULL",
     "SELECT answer FROM jobs",
     "UPDATE jobs SET answer = ''",
+    *(
+        f"UPDATE jobs SET {column} = NULL"
+        for column in ("id", "user_id", "kind", "model", "request_id", "created_at", "is_durable", "api_key_id")
+    ),
+    "SELECT user_id FROM jobs",
     *(f"SELECT * FROM {table}" for table in TABLES),
     *(f"DELETE FROM {table}" for table in TABLES),
 )
