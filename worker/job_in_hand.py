@@ -132,8 +132,9 @@ class JobInHand:
     def _answered(self) -> int:
         """Return how many pieces of an answer there are in the log of a job that ended early."""
         begins_after = int(self.claim.state.get(b"begins_after", 0))
-        apart = 1 if self.claim.job.is_durable else 2  # `started`, and the end, which a durable job's log does not have
-        return max(0, self.log.last_seq - begins_after - apart)
+        beginnings = 1 + self.claim.failures  # each `started` or `resumed`
+        end = 0 if self.claim.job.is_durable else 1  # a durable job's log does not have it
+        return max(0, self.log.last_seq - begins_after - beginnings - end)
 
     def to_end(self, status: JobStatus, *, terminal: bytes, worker: str) -> JobEnd:
         """Return how the job ended.

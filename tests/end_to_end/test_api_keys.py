@@ -45,7 +45,8 @@ async def test_it_asks_the_models_that_it_is_for_and_sees_no_others(stack: Stack
             assert (refused.status_code, refused.json()["error"]["code"]) == (403, "model_not_allowed")
             assert refused.json()["error"]["param"] == "model"
     assert stack.generations(other) == []
-    assert await names_of(await stack.program(await stack.newcomer())) == sorted(MODELS)
+    unrestricted = await names_of(await stack.program(await stack.newcomer()))
+    assert {*MODELS} <= {*unrestricted}  # other tests have others as well
 
 
 async def test_it_is_seen_when_it_was_used(stack: Stack) -> None:

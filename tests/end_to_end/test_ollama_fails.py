@@ -165,7 +165,8 @@ async def test_three_failures_are_one_error_that_of_the_last(stack: Stack, twins
     assert sum(twins.asked(model)) == 3
     row = await stack.until_recorded(stream.job_id)
     assert (row["status"], row["attempts"], row["error_code"]) == ("failed", 3, "upstream_busy")
-    assert (row["prompt_tokens"], row["completion_tokens"]) == (0, 0)
+    assert row["prompt_tokens"] > 0
+    assert row["completion_tokens"] == 1  # the half that there was
 
 
 async def test_a_job_that_waits_for_its_next_attempt_can_be_cancelled(stack: Stack) -> None:
