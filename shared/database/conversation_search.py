@@ -33,7 +33,7 @@ _IN_FEW_MESSAGES = text(
     SELECT conversation_id FROM messages
     WHERE ARRAY[user_id] @> ARRAY[CAST(:user_id AS uuid)] AND search @@ {_QUERY}
     LIMIT {FEW + 1}
-    """  # noqa: S608  constants of ours
+    """  # noqa: S608  constants of ours  # nosec B608
 )
 
 _IDS = {"id": Uuid(as_uuid=False), "job_id": Uuid(as_uuid=False)}
@@ -56,7 +56,7 @@ _THESE = text(
         WHERE ARRAY[user_id] @> ARRAY[CAST(:user_id AS uuid)] AND search @@ {_QUERY}
     )
     {_AFTER} LIMIT :limit
-    """  # noqa: S608  constants of ours
+    """  # noqa: S608  constants of ours  # nosec B608
 ).columns(**_IDS)
 
 # `ts_match_vq` is what `@@` is, and what no index is asked about: the conversation's own messages are at hand.
@@ -74,7 +74,7 @@ _AS_LISTED = text(
         LIMIT 1
     ) AS hit
     ORDER BY updated_at DESC, conversations.id DESC LIMIT :limit
-    """  # noqa: S608  constants of ours
+    """  # noqa: S608  constants of ours  # nosec B608
 ).columns(**_IDS)
 
 
