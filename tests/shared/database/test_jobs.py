@@ -13,32 +13,7 @@ from shared.database.users import User
 from shared.ids import new_id
 from shared.jobs import JobKind, JobStatus
 from shared.transcripts import Transcript, decode_transcript, encode_transcript
-
-NOW = datetime(2026, 11, 23, 12, 0, 0, 123_456, tzinfo=UTC)
-
-
-def finished(user_id: str, **changes: Any) -> FinishedJob:  # noqa: ANN401
-    job = FinishedJob(
-        id=new_id(),
-        user_id=user_id,
-        kind=JobKind.CHAT,
-        model="llama3.2:3b",
-        status=JobStatus.COMPLETED,
-        error_code=None,
-        prompt_tokens=26,
-        completion_tokens=298,
-        queue_ms=3,
-        first_token_ms=120,
-        total_ms=5043,
-        attempts=1,
-        worker="gpu-1",
-        request_id="0d3f",
-        created_at=NOW,
-        finished_at=NOW + timedelta(seconds=5),
-        epoch=7,
-        is_durable=False,
-    )
-    return structs.replace(job, **changes)
+from tests.finished_jobs import finished
 
 
 async def rows(database: Database) -> list[Row[Any]]:
