@@ -1,7 +1,7 @@
 """Time enters here, so that a test can turn it by hand."""
 
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Protocol
 
 from msgspec import Meta
@@ -31,3 +31,8 @@ class SystemClock:
     def monotonic_s(self) -> float:
         """See `Clock.monotonic_s`."""
         return time.monotonic()
+
+
+def now(clock: Clock) -> datetime:
+    """Return the wall-clock time as PostgreSQL takes it: aware, to the millisecond."""
+    return datetime.fromtimestamp(clock.now_ms() / 1000, UTC)

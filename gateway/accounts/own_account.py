@@ -1,14 +1,12 @@
 """What people change about their own account; each time they give their password again."""
 
-from datetime import UTC, datetime
-
 from gateway.accounts.password_check import PasswordCheck
 from gateway.accounts.passwords import Passwords
 from gateway.accounts.removal import Removal
 from gateway.accounts.sessions import Sessions
 from shared import audit
 from shared.audit import SecurityEvent
-from shared.clock import Clock
+from shared.clock import Clock, now
 from shared.credential import Credential
 from shared.database import sessions, users
 from shared.database.engine import Database
@@ -63,11 +61,10 @@ class OwnAccount:
         user = await self._check.confirm(user_id, password=current, address=address, param="current_password")
         self._passwords.check_new(new, email=user.email, param="new_password")
         password_hash = await self._passwords.hash(new)
-        now = datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)
         async with self._database.transaction() as connection:
             if not await users.replace_password_hash(connection, user_id, old=user.password_hash, new=password_hash):
                 raise WrongPasswordError("The password has just been changed.", param="current_password")
-            ended = await sessions.revoke_all(connection, user_id, but=session.id, now=now)
+            ended = await sessions.revoke_all(connection, user_id, but=session.id, now=now(self._clock))
         audit.record(SecurityEvent.PASSWORD_CHANGED, user_id=user_id, credential=session)
         await self._sessions.tell_ended(*ended)
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-from datetime import UTC, datetime
 
 from msgspec import Struct
 
@@ -13,7 +12,7 @@ from gateway.accounts.passwords import Passwords
 from gateway.accounts.refresh_tokens import RefreshToken, RefreshTokens
 from shared import audit
 from shared.audit import SecurityEvent
-from shared.clock import Clock
+from shared.clock import Clock, now
 from shared.credential import Credential, CredentialKind
 from shared.database import sessions, users
 from shared.database.engine import Database
@@ -84,7 +83,7 @@ class Sessions:
         while True:  # a second time if the password is changed in between
             user = await self._check.log_in(email=email, password=password, address=address)
             async with self._database.transaction() as connection:
-                session_id = await sessions.begin(connection, user, now=self._now(), valid_s=self._valid_s)
+                session_id = await sessions.begin(connection, user, now=now(self._clock), valid_s=self._valid_s)
             if session_id is not None:
                 break
         audit.record(SecurityEvent.LOGIN_SUCCEEDED, user_id=user.id, credential=_credential(session_id))
@@ -111,7 +110,7 @@ class Sessions:
                     connection,
                     token.session_id,
                     generation=token.generation,
-                    now=self._now(),
+                    now=now(self._clock),
                     valid_s=self._valid_s,
                     grace_s=GRACE_S,
                 )
@@ -132,7 +131,7 @@ class Sessions:
 
         """
         async with self._database.transaction() as connection:
-            await sessions.revoke(connection, session_id, now=self._now())
+            await sessions.revoke(connection, session_id, now=now(self._clock))
         audit.record(SecurityEvent.LOGGED_OUT, user_id=user_id, credential=_credential(session_id))
         await self.tell_ended(session_id)
 
@@ -149,9 +148,6 @@ class Sessions:
             refresh_token=self._refresh_tokens.write(token),
             access_ttl_s=self._access_tokens.ttl_s,
         )
-
-    def _now(self) -> datetime:
-        return datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)
 
     async def _strengthen(self, user: User, password: str) -> None:
         with contextlib.suppress(TryLaterError):  # there will be another login

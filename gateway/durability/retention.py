@@ -6,9 +6,8 @@ What a job cost stays.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 
-from shared.clock import Clock
+from shared.clock import Clock, now
 from shared.database import jobs, sessions
 from shared.database.engine import Database
 
@@ -32,9 +31,8 @@ async def forget_expired_sessions(database: Database, clock: Clock) -> None:
     """Forget until cancelled; every gateway tries, one at a time does."""
 
     async def forget_some() -> int:
-        now = datetime.fromtimestamp(clock.now_ms() / 1000, UTC)
         async with database.transaction() as connection:
-            return await sessions.forget_expired(connection, now=now, limit=BATCH)
+            return await sessions.forget_expired(connection, now=now(clock), limit=BATCH)
 
     await _go_on(forget_some, unable="sessions_unforgotten")
 

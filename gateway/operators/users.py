@@ -1,7 +1,7 @@
 """What operators do with accounts; the rules are those of the API."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import datetime
 
 from msgspec import Struct
 
@@ -10,14 +10,14 @@ from gateway.accounts.removal import Removal
 from gateway.operators.errors import NotToldError
 from shared import audit
 from shared.audit import SecurityEvent
-from shared.clock import Clock
+from shared.clock import Clock, now
 from shared.credential import Credential, CredentialKind
 from shared.database import sessions, users
 from shared.database.engine import Database
 from shared.database.users import Role, User
 from shared.errors import NotFoundError, StoreUnavailableError
 from shared.ids import is_id
-from shared.revocations import Revocations
+from shared.revocations import Revocations, everything_of
 
 PAGE = 500  # users read at once
 
@@ -136,7 +136,7 @@ class UserOffice:
         password_hash = await self._passwords.hash(password)
         async with self._database.transaction() as connection:
             await users.set_password_hash(connection, user.id, password_hash)
-            ended = await sessions.revoke_all(connection, user.id, now=self._now())
+            ended = await sessions.revoke_all(connection, user.id, now=now(self._clock))
         audit.record(SecurityEvent.PASSWORD_CHANGED, user_id=user.id)
         await self._tell(*(str(Credential(CredentialKind.SESSION, id_)) for id_ in ended))
         return ShownUser.of(user)
@@ -156,11 +156,11 @@ class UserOffice:
     async def _set_standing(self, name: str, event: SecurityEvent, *, disabled: bool) -> ShownUser:
         user = await self.find(name)
         async with self._database.transaction() as connection:
-            changed = await users.set_disabled(connection, user.id, since=self._now() if disabled else None)
+            changed = await users.set_disabled(connection, user.id, since=now(self._clock) if disabled else None)
         if changed is None:  # deleted in this moment
             raise NotFoundError(f"There is no user {name}.")
         audit.record(event, user_id=user.id)
-        await self._tell(f"user:{user.id}")
+        await self._tell(everything_of(user.id))
         return ShownUser.of(changed)
 
     async def _tell(self, *credentials: str) -> None:
@@ -171,6 +171,3 @@ class UserOffice:
                 "It is done, and gateways see it within 5 s; but Redis, by which they would know it while the database"
                 " is away, could not be told. Repeat the command when it can be reached."
             ) from None
-
-    def _now(self) -> datetime:
-        return datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)

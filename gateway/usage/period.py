@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from gateway.operation import Parameter
-from shared.clock import Clock
+from shared.clock import Clock, now
 from shared.errors import InvalidRequestError
 
 DEFAULT_DAYS = 30
@@ -45,7 +45,7 @@ class Period(Struct, frozen=True):
             InvalidRequestError: One of them is no day and no time, or they are too far apart, or the wrong way round.
 
         """
-        until = _instant(query, "to") or datetime.fromtimestamp(clock.now_ms() / 1000, UTC)
+        until = _instant(query, "to") or now(clock)
         since = _instant(query, "from")
         if since is None:
             first_day = max(until, datetime.min.replace(tzinfo=UTC) + timedelta(days=DEFAULT_DAYS)).date()
