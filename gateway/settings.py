@@ -9,7 +9,7 @@ from gateway.admission.settings import QueueSettings, RateLimitSettings
 from gateway.cross_origin import CrossOriginSettings
 from gateway.metrics.settings import MetricsSettings
 from gateway.server_settings import ServerSettings
-from shared.database.engine import asyncpg_url
+from shared.database import engine
 from shared.settings import (
     AppSettings,
     DatabaseSettings,
@@ -51,8 +51,6 @@ def read(environment: Mapping[str, str]) -> GatewaySettings:
 
     """
     app = load(AppSettings, environment)
-    database = load(DatabaseSettings, environment)
-    asyncpg_url(database.database_url)
     server = load(ServerSettings, environment).checked()
     metrics = load(MetricsSettings, environment)
     _check_apart(server, metrics)
@@ -64,7 +62,7 @@ def read(environment: Mapping[str, str]) -> GatewaySettings:
         cross_origin=load(CrossOriginSettings, environment).checked(),
         accounts=accounts,
         redis=load(RedisSettings, environment),
-        database=database,
+        database=engine.load_settings(environment),
         queue=load(QueueSettings, environment),
         limits=load(RateLimitSettings, environment),
         metrics=metrics,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from shared.database.engine import asyncpg_url
+from shared.database import engine
 from shared.settings import (
     AppSettings,
     DatabaseSettings,
@@ -75,12 +75,10 @@ def read(environment: Mapping[str, str]) -> Settings:
         SettingsError: A value is wrong.
 
     """
-    database = load(DatabaseSettings, environment)
-    asyncpg_url(database.database_url)
     return Settings(
         app=load(AppSettings, environment),
         redis=load(RedisSettings, environment),
-        database=database,
+        database=engine.load_settings(environment),
         ollama=load(OllamaSettings, environment),
         worker=load(WorkerSettings, environment),
     )

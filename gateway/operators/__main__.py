@@ -57,13 +57,18 @@ def _explain(error: Exception, arguments: Sequence[str]) -> tuple[str, str, int]
         case NotToldError():
             told = "not_told", str(error), EXIT_REFUSED
         case StoreUnavailableError():
-            told = error.code, f"{error.message} {_WHERE_TO_LOOK}", EXIT_REFUSED
+            said = f" {_reason(error.__cause__)}." if error.__cause__ else ""
+            told = error.code, f"{error.message}{said} {_WHERE_TO_LOOK}", EXIT_REFUSED
         case DeeperSensorError():
             told = error.code, error.message, EXIT_REFUSED
         case _:
-            reason = str(getattr(error, "orig", error)).partition("\n")[0] or type(error).__name__
-            told = "internal_error", f"{reason}. {_WHERE_TO_LOOK}", EXIT_REFUSED
+            told = "internal_error", f"{_reason(error)}. {_WHERE_TO_LOOK}", EXIT_REFUSED
     return told
+
+
+def _reason(error: BaseException) -> str:
+    """Return the first line of what a server, or the library before it, has said."""
+    return str(getattr(error, "orig", error)).partition("\n")[0] or type(error).__name__
 
 
 async def _perform(own: OperatorSettings, asked: argparse.Namespace, password: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from gateway.accounts.settings import AccountSettings
-from shared.database.engine import asyncpg_url
+from shared.database import engine
 from shared.settings import AppSettings, DatabaseSettings, RedisSettings, load
 
 
@@ -25,11 +25,9 @@ def read(environment: Mapping[str, str]) -> OperatorSettings:
         SettingsError: A value is wrong.
 
     """
-    database = load(DatabaseSettings, environment)
-    asyncpg_url(database.database_url)
     return OperatorSettings(
         app=load(AppSettings, environment),
         accounts=load(AccountSettings, environment),
-        database=database,
+        database=engine.load_settings(environment),
         redis=load(RedisSettings, environment),
     )

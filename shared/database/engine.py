@@ -1,7 +1,7 @@
 """Opens PostgreSQL: one pool per process, a deadline for every step, and its faults told in our words."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from sqlalchemy import URL, make_url, text
@@ -10,7 +10,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from shared.errors import StoreUnavailableError
-from shared.settings import SettingsError
+from shared.settings import DatabaseSettings, SettingsError, load
 
 CONNECT_TIMEOUT_S = 4.0
 ACQUIRE_TIMEOUT_S = 4.0  # for a connection of the pool that answers; longer only piles up requests
@@ -26,7 +26,8 @@ _DRIVER = "postgresql+asyncpg"
 _HIGHEST_PORT = 65_535
 _PARAMETERS = {"host", "port", "ssl", "sslmode"}
 _EXAMPLE = "DATABASE_URL=postgresql://deepersensor:secret@127.0.0.1:5432/deepersensor?sslmode=require"
-_OUT_OF_REACH_SQLSTATES = ("08", "53", "57")  # connection, resources, operator intervention (57014: our own deadline)
+# Connection, login, database, resources, operator intervention (57014: our own deadline).
+_OUT_OF_REACH_SQLSTATES = ("08", "28", "3D", "53", "57")
 
 
 class Database:
@@ -83,6 +84,18 @@ class Database:
     async def close(self) -> None:
         """Close all connections; those in use are closed when they come back."""
         await self._engine.dispose()
+
+
+def load_settings(environment: Mapping[str, str]) -> DatabaseSettings:
+    """Return where `environment` says that PostgreSQL is.
+
+    Raises:
+        SettingsError: A value is wrong.
+
+    """
+    settings = load(DatabaseSettings, environment)
+    asyncpg_url(settings.database_url)
+    return settings
 
 
 def connect(database_url: str, *, role: str) -> Database:

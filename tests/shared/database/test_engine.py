@@ -2,7 +2,7 @@ import asyncio
 from contextlib import AsyncExitStack
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from shared.database import users
@@ -18,7 +18,7 @@ from shared.database.engine import (
 from shared.database.users import Role
 from shared.errors import StoreUnavailableError
 from shared.settings import SettingsError
-from tests.databases import Databases
+from tests.databases import Databases, migrated
 
 HANG_S = ACQUIRE_TIMEOUT_S + COMMAND_TIMEOUT_S + 5.0  # a limit for hanging, not an expectation
 
@@ -53,6 +53,18 @@ async def test_an_error_does_not_quote_what_was_to_be_stored(database: Database)
 
     assert "division by zero" in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("change", ["another password", "another database"])
+async def test_a_login_that_is_not_good_any_more_is_unavailable(database_url: str, change: str) -> None:
+    """Its password was changed under a process that runs; whoever asks meanwhile is to come back."""
+    logins = await migrated(database_url)
+    url = make_url(logins.gateway)
+    changed = url.set(password="another") if change == "another password" else url.set(database="another")
+    database = connect(changed.render_as_string(hide_password=False), role="test")
+    with pytest.raises(StoreUnavailableError):
+        await database.ping()
+    await database.close()
 
 
 async def test_a_transaction_commits_at_its_end(database: Database) -> None:
