@@ -86,6 +86,9 @@ async def test_reading_again_and_stopping_are_requests_like_others(
 ) -> None:
     headers = coming_from(f"192.0.2.{100 + len(path)}")
     first = await client.chat(stack.model(Answer(("text",))), headers=headers)
+    await stack.until_recorded(
+        first.headers["X-Job-Id"]
+    )  # its end is told a moment before it is no job to stop any more
 
     answers = [
         await client.http.request(method, path.format(first.headers["X-Job-Id"]), headers=headers) for _ in range(BURST)
