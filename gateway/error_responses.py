@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 
 from gateway.admission.rate_limit_headers import refusal_headers
+from gateway.error_dialects import dialect_of
 from gateway.request_id import current_request_id
 from shared import audit, errors
 from shared.audit import SecurityEvent
@@ -53,6 +53,19 @@ STATUS: Mapping[type[DeeperSensorError], int] = {
 logger = logging.getLogger(__name__)
 
 
+class ReportedError(Exception):
+    """What ended a job, as its `error` event says it; whoever waited for the answer is told the same.
+
+    Args:
+        detail: Of the event.
+
+    """
+
+    def __init__(self, detail: ErrorDetail) -> None:
+        super().__init__(detail.code)
+        self.detail = detail
+
+
 def status_of(error: type[DeeperSensorError]) -> int:
     """Return the HTTP status with which an error of this class is answered."""
     return next(STATUS[ancestor] for ancestor in error.__mro__ if ancestor in STATUS)
@@ -63,29 +76,45 @@ def describe(error: DeeperSensorError) -> ErrorBody:
     return ErrorBody(ErrorDetail(error.code, error.type, error.message, error.param, current_request_id.get()))
 
 
-def answer(error: DeeperSensorError, *, status: int | None = None) -> Response[bytes]:
-    """Return the response for `error`; `status` overrides the table."""
+def answer(error: DeeperSensorError, path: str, *, status: int | None = None) -> Response[bytes]:
+    """Return the response for `error` to a request for `path`; `status` overrides the table."""
+    return _respond(describe(error).error, path, status or status_of(type(error)), _headers(error, path))
+
+
+def _respond(detail: ErrorDetail, path: str, status: int, headers: Mapping[str, str]) -> Response[bytes]:
+    dialect = dialect_of(path)
     return Response(
-        msgspec.json.encode(describe(error)),
-        status_code=status or status_of(type(error)),
+        dialect.write(detail),
+        status_code=dialect.status(status),
         media_type="application/json",
-        headers=_headers(error),
+        headers=headers,
     )
 
 
-def _headers(error: DeeperSensorError) -> dict[str, str]:
+def _headers(error: DeeperSensorError, path: str) -> dict[str, str]:
     if isinstance(error, errors.UnauthenticatedError):
         return {"WWW-Authenticate": "Bearer"}
     if isinstance(error, errors.TryLaterError):
-        return {"Retry-After": str(max(1, math.ceil(error.retry_after_s))), **refusal_headers(error)}
+        has_openai_limits = dialect_of(path).has_openai_limits
+        return {
+            "Retry-After": str(max(1, math.ceil(error.retry_after_s))),
+            **refusal_headers(error, as_openai=has_openai_limits),
+        }
     if isinstance(error, errors.RequestTimeoutError):
         # Not after a body that is too large: a client that is still sending would be reset, and never see the answer.
         return {"Connection": "close"}
     return {}
 
 
+def _answer_reported(request: Request[Any, Any, Any], error: ReportedError) -> Response[bytes]:
+    """A job was tried as often as that helps; an SDK that tried again by itself would do as much once more."""
+    path = request.url.path
+    headers = {"X-Should-Retry": "false"} if dialect_of(path).says_whether_to_retry else {}
+    return _respond(error.detail, path, status_of(errors.by_code(error.detail.code)), headers)
+
+
 def _answer_ours(request: Request[Any, Any, Any], error: DeeperSensorError) -> Response[bytes]:
-    response = answer(error)
+    response = answer(error, request.url.path)
     if response.status_code == HTTPStatus.FORBIDDEN:
         _record_forbidden(request, error)
     return response
@@ -105,17 +134,18 @@ def _record_forbidden(request: Request[Any, Any, Any], error: DeeperSensorError)
 
 def _answer_litestar(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """Litestar raises its own exceptions for routes, methods, parameters and host names."""
+    path = request.url.path
     match error.status_code:
         case HTTPStatus.NOT_FOUND:
-            return answer(errors.NotFoundError("There is nothing at this path."))
+            return answer(errors.NotFoundError("There is nothing at this path."), path)
         case HTTPStatus.METHOD_NOT_ALLOWED:
-            response = answer(errors.MethodNotAllowedError(f"This path does not take {request.method[:16]}."))
+            response = answer(errors.MethodNotAllowedError(f"This path does not take {request.method[:16]}."), path)
             response.headers.update(error.headers or {})
             return response
         case status if status < HTTPStatus.INTERNAL_SERVER_ERROR:
             if isinstance(error, ValidationException):
-                return answer(_invalid_parameter(error))
-            return answer(errors.InvalidRequestError(error.detail), status=status)
+                return answer(_invalid_parameter(error), path)
+            return answer(errors.InvalidRequestError(error.detail), path, status=status)
         case _:
             return _answer_unexpected(request, error)
 
@@ -127,18 +157,20 @@ def _invalid_parameter(error: ValidationException) -> errors.InvalidRequestError
     return errors.InvalidRequestError(f"{first.get('message', error.detail)}.", param=first.get("key"))
 
 
-def _answer_deep_nesting(_: Request[Any, Any, Any], __: RecursionError) -> Response[bytes]:
-    return answer(errors.MalformedBodyError("The body nests too deeply."))
+def _answer_deep_nesting(request: Request[Any, Any, Any], _: RecursionError) -> Response[bytes]:
+    return answer(errors.MalformedBodyError("The body nests too deeply."), request.url.path)
 
 
 def _answer_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """A bug: the traceback goes to the log, the client learns only where to look."""
     logger.error("request_crashed", exc_info=error, extra={"method": request.method, "path": request.url.path})
-    return answer(DeeperSensorError("Something went wrong here. The request id finds it in the logs."))
+    fault = DeeperSensorError("Something went wrong here. The request id finds it in the logs.")
+    return answer(fault, request.url.path)
 
 
 EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     DeeperSensorError: _answer_ours,
+    ReportedError: _answer_reported,
     HTTPException: _answer_litestar,
     RecursionError: _answer_deep_nesting,
     Exception: _answer_unexpected,

@@ -35,6 +35,7 @@ from gateway.chat.cancel import Canceller
 from gateway.chat.list_jobs import JobList
 from gateway.chat.look_up import JobDesk
 from gateway.chat.lost_readers import LostReaders
+from gateway.chat.native_order import NativeOrderDesk
 from gateway.chat.order import OrderDesk
 from gateway.chat.queue_position import QueuePositions
 from gateway.chat.resume import Resumption
@@ -196,6 +197,7 @@ async def open_state(
             positions=positions,
             grace_ms=settings.queue.disconnect_grace_secs * 1000,
         )
+        orders = OrderDesk(catalog=catalog, limits=limit_policy, client_address=client_address, settings=settings.queue)
         canceller = Canceller(queue, database, restorer)
         yield GatewayState(
             settings=settings,
@@ -217,16 +219,14 @@ async def open_state(
             sessions=accounts.sessions,
             own_account=accounts.own_account,
             catalog=catalog,
+            orders=orders,
+            native_orders=NativeOrderDesk(
+                orders=orders,
+                body=JsonBody(ChatRequest, may_carry_images=True),
+                database=database,
+                most_bytes=settings.server.max_chat_request_size_bytes,
+            ),
             chats=ChatDesk(
-                orders=OrderDesk(
-                    body=JsonBody(ChatRequest, may_carry_images=True),
-                    catalog=catalog,
-                    database=database,
-                    most_bytes=settings.server.max_chat_request_size_bytes,
-                    limits=limit_policy,
-                    client_address=client_address,
-                    settings=settings.queue,
-                ),
                 relay=relay,
                 gate=Gate(queue, settings.queue, retention_ms=retention_ms),
                 durable_gate=DurableGate(durable_queue, database, settings.queue),

@@ -12,7 +12,7 @@ from gateway.admission.limited_routes import charge_address
 from gateway.admission.limits import Limits, Priority
 from shared.credential import Credential
 from shared.database.users import Role
-from shared.errors import ForbiddenError, InsufficientScopeError, UnauthenticatedError
+from shared.errors import ForbiddenError, InsufficientScopeError, ModelNotAllowedError, UnauthenticatedError
 from shared.model_names import tagged
 
 _SCHEME = b"bearer "
@@ -63,6 +63,16 @@ class Principal(Struct, frozen=True):
     def may_ask(self, model: str) -> bool:
         """Tell whether they may ask a model."""
         return self.key is None or self.key.models is None or tagged(model) in self.key.models
+
+    def require_model(self, model: str) -> None:
+        """Accept somebody who may ask a model.
+
+        Raises:
+            ModelNotAllowedError: Their API key is for others.
+
+        """
+        if not self.may_ask(model):
+            raise ModelNotAllowedError(f"The API key is not for {model!r}.", param="model")
 
     @property
     def confined_to(self) -> str | None:

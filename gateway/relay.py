@@ -58,9 +58,10 @@ class Reader:
         self.job_id = job_id
         self.model = model
         self.grace_ms = grace_ms  # how long the job goes on without readers
-        self.credential: Credential | None = None  # with which it was opened, once it may part
+        self.credential: Credential | None = None  # with which a stream was opened
         self.may_part = False  # whether the client can go on elsewhere: it has ids to resume from
         self.has_parted = False
+        self.is_revoked = False  # whether it has parted because its credential is not good any more
         self.is_durable = False  # whether the job outlives Redis; then others tell whether it is lost
         self.stream_url = ""  # where the stream can be read again
         self.told_position = 0  # in the queue, as the reader was last told; 0: never
@@ -143,6 +144,11 @@ class Reader:
         if self.may_part:
             self.leave()
 
+    def revoke(self) -> None:
+        """End the reader: its client may read no more."""
+        self.is_revoked = True
+        self.leave()
+
     def leave(self) -> None:
         """End the reader before the job's end."""
         self.has_parted = True
@@ -172,13 +178,18 @@ class Reader:
     async def events(self) -> AsyncGenerator[list[Event]]:
         """Yield what has arrived, in order, without gap or repetition; ends after the terminal event, or by `leave`.
 
-        While Redis is away this waits, and goes on when it is back.
+        While Redis is away this waits, and goes on when it is back. If it is cancelled while it waits, another call
+        goes on where this one was.
         """
         while self._buffer or not (self.ended or self.has_parted):
             await self._wakeup.wait()
             self._wakeup.clear()
             if self._behind and not self._buffer:
-                await self._catch_up()
+                try:
+                    await self._catch_up()
+                except BaseException:
+                    self.fall_behind()  # whoever reads on finds what was missed
+                    raise
             if self._behind:
                 self._wakeup.set()
             events, self._buffer = self._buffer, []

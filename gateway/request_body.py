@@ -5,7 +5,7 @@ On `/v1` what is not JSON in UTF-8 is 400, what is JSON but not what was asked f
 
 import asyncio
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -43,11 +43,13 @@ class JsonBody(Generic[Body]):
     Args:
         kind: A Struct, with `forbid_unknown_fields` on `/v1`.
         may_carry_images: Then `MAX_CHAT_REQUEST_SIZE_BYTES` is the limit instead of `MAX_REQUEST_SIZE_BYTES`.
+        any_content_type: It is JSON whatever its header says, as Ollama has it.
 
     """
 
-    def __init__(self, kind: type[Body], *, may_carry_images: bool = False) -> None:
+    def __init__(self, kind: type[Body], *, may_carry_images: bool = False, any_content_type: bool = False) -> None:
         self._kind = kind
+        self._any_content_type = any_content_type
         self._may_carry_images = may_carry_images
 
     async def read(self, request: AnyRequest) -> Body:
@@ -63,7 +65,7 @@ class JsonBody(Generic[Body]):
         """
         server: ServerSettings = request.app.state.settings.server
         max_bytes = server.max_chat_request_size_bytes if self._may_carry_images else server.max_request_size_bytes
-        _check_headers(request.scope["headers"], max_bytes)
+        check_headers(request.scope["headers"], max_bytes, any_content_type=self._any_content_type)
         try:
             async with asyncio.timeout(server.server_read_timeout_secs):
                 body = await _receive(request, max_bytes)
@@ -104,7 +106,14 @@ def _too_large(max_bytes: int) -> BodyTooLargeError:
     return BodyTooLargeError(f"The body is larger than {max_bytes} bytes.")
 
 
-def _check_headers(headers: Iterable[tuple[bytes, bytes]], max_bytes: int) -> None:
+def check_headers(headers: Iterable[tuple[bytes, bytes]], max_bytes: int, *, any_content_type: bool) -> None:
+    """Accept the headers of a body that can be read.
+
+    Raises:
+        UnsupportedMediaTypeError: It is not declared as JSON where that matters, or is compressed.
+        BodyTooLargeError: It says that it is larger than `max_bytes`.
+
+    """
     media_types: list[bytes] = []
     encodings: list[bytes] = []
     size = 0
@@ -115,12 +124,16 @@ def _check_headers(headers: Iterable[tuple[bytes, bytes]], max_bytes: int) -> No
             encodings.append(value)
         elif name == b"content-length":
             size = int(value)  # there is one, of digits only: the server checks that
-    if media_types != [_JSON] and not (len(media_types) == 1 and _CONTENT_TYPE.fullmatch(media_types[0])):
+    if not (any_content_type or media_types == [_JSON] or _are_json(media_types)):
         raise UnsupportedMediaTypeError("The body must be sent as Content-Type: application/json.")
     if encodings not in ([], [b"identity"]):
         raise UnsupportedMediaTypeError("The body must not be compressed.")
     if size > max_bytes:
         raise _too_large(max_bytes)
+
+
+def _are_json(media_types: Sequence[bytes]) -> bool:
+    return len(media_types) == 1 and _CONTENT_TYPE.fullmatch(media_types[0]) is not None
 
 
 def _invalid(fault: str) -> InvalidRequestError:

@@ -20,6 +20,7 @@ from gateway.operation import Operation
 from shared.errors import InvalidRequestError, NotFoundError
 
 STRICT_BELOW = "/v1/"
+FREE_PATH = "free_path"  # a route says so whose path ends in a name that clients may escape, such as a model's
 MAX_NAME_CHARS = 64  # of a name that comes back in the answer
 
 _HALF_AN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
@@ -35,11 +36,11 @@ async def check_target(request: Request[Any, Any, Any]) -> None:
 
     """
     raw_path: bytes = request.scope["raw_path"]
-    if b"%" in raw_path or b"//" in raw_path or raw_path.endswith(b"/"):
+    handler = request.scope["route_handler"]
+    if not handler.opt.get(FREE_PATH) and (b"%" in raw_path or b"//" in raw_path or raw_path.endswith(b"/")):
         raise NotFoundError("There is nothing at this path.")
     query: bytes = request.scope["query_string"]
     if query and request.scope["path"].startswith(STRICT_BELOW):
-        handler = request.scope["route_handler"]
         try:
             refuse_undeclared(query, _declared_by(handler))
         except InvalidRequestError:

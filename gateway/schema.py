@@ -21,6 +21,7 @@ from gateway.admission.limited_routes import LimitAttempts, LimitByAddress, Limi
 from gateway.chat import stream_links
 from gateway.chat.reader_access import RequireReader
 from gateway.dependencies import Injected
+from gateway.error_dialects import Dialect, OllamaErrorBody, dialect_of
 from gateway.error_responses import status_of
 from gateway.operation import JSON, Answer, Operation, Parameter
 from gateway.principal import RecognizePrincipal, RequirePrincipal
@@ -121,7 +122,9 @@ def _visible_routes(app: Litestar, errors_of_all: frozenset[type[DeeperSensorErr
 def _schemas(routes: Sequence[_Route]) -> tuple[dict[Any, dict[str, Any]], dict[str, Any]]:
     """Return what to write for each type, and the components that this refers to."""
     answers = [answer.kind for route in routes for answer in _answers(route).values()]
-    kinds = list(dict.fromkeys([*answers, *(route.operation.body for route in routes), ErrorBody, None]))
+    kinds = list(
+        dict.fromkeys([*answers, *(route.operation.body for route in routes), ErrorBody, OllamaErrorBody, None])
+    )
     written, components = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
     return dict(zip(kinds, written, strict=True)), components
 
@@ -177,9 +180,14 @@ def _path_parameters(route: _Route) -> list[dict[str, Any]]:
 def _responses(route: _Route, refs: Refs, request_id: str) -> dict[str, Any]:
     is_limited = route.operation.is_limited or not route.middleware.isdisjoint(_LIMITED)
     always = [request_id, *(_LIMIT_HEADERS if is_limited else ())]
+    dialect = dialect_of(route.path)
+
+    def status_here(error: type[DeeperSensorError]) -> int:
+        return dialect.status(status_of(error))
+
     errors_by_status = {
-        str(status): _error_response(list(group), refs, [request_id, *_ERROR_HEADERS.get(status, ())])
-        for status, group in groupby(sorted(_errors(route), key=status_of), key=status_of)
+        str(status): _error_response(list(group), refs, [request_id, *_ERROR_HEADERS.get(status, ())], dialect)
+        for status, group in groupby(sorted(_errors(route), key=status_here), key=status_here)
     }
     answers = {
         str(status): _response(answer, refs, [*always, *answer.headers]) for status, answer in _answers(route).items()
@@ -216,13 +224,17 @@ def _response(answer: Answer, refs: Refs, headers: Sequence[str]) -> dict[str, A
     return {"description": answer.description, "headers": _header_refs(headers), **content}
 
 
-def _error_response(group: Sequence[type[DeeperSensorError]], refs: Refs, headers: Sequence[str]) -> dict[str, Any]:
+def _error_response(
+    group: Sequence[type[DeeperSensorError]], refs: Refs, headers: Sequence[str], dialect: Dialect
+) -> dict[str, Any]:
     codes = {error.code: str(error.__doc__).partition("\n")[0] for error in sorted(group, key=lambda error: error.code)}
-    only_these = {"properties": {"error": {"properties": {"code": {"enum": list(codes)}}}}}
+    schema: dict[str, Any] = refs[dialect.kind]
+    if dialect.kind is ErrorBody:
+        schema = {"allOf": [schema, {"properties": {"error": {"properties": {"code": {"enum": list(codes)}}}}}]}
     return {
         "description": " ".join(f"`{code}`: {meaning}" for code, meaning in codes.items()),
         "headers": _header_refs(headers),
-        "content": {JSON: {"schema": {"allOf": [refs[ErrorBody], only_these]}}},
+        "content": {JSON: {"schema": schema}},
     }
 
 

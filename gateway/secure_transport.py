@@ -4,10 +4,10 @@ Refused, not redirected: a client that is redirected goes on sending its key in 
 of the request is looked at, so that the answer is the same for a key that is good and one that is not.
 """
 
-import msgspec
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from gateway.client_address import ClientAddress
+from gateway.error_dialects import dialect_of
 from gateway.error_responses import describe, status_of
 from shared.errors import HttpsRequiredError
 
@@ -26,11 +26,13 @@ class RequireHttps:
         if scope["type"] != "http" or scope["path"] in EXEMPT or self._client_address.came_by_https(scope):
             await self._app(scope, receive, send)
         else:
-            await _refuse(send)
+            await _refuse(scope["path"], send)
 
 
-async def _refuse(send: Send) -> None:
+async def _refuse(path: str, send: Send) -> None:
     error = HttpsRequiredError("Use https. A key or token that was sent by http can have been read: replace it.")
     headers = [(b"content-type", b"application/json")]
     await send({"type": "http.response.start", "status": status_of(HttpsRequiredError), "headers": headers})
-    await send({"type": "http.response.body", "body": msgspec.json.encode(describe(error)), "more_body": False})
+    await send(
+        {"type": "http.response.body", "body": dialect_of(path).write(describe(error).error), "more_body": False}
+    )

@@ -13,6 +13,8 @@ from gateway.api_keys.keyring import Keyring
 from gateway.chat.cancel import Canceller
 from gateway.chat.list_jobs import JobList
 from gateway.chat.look_up import JobDesk
+from gateway.chat.native_order import NativeOrderDesk
+from gateway.chat.order import OrderDesk
 from gateway.chat.resume import Resumption
 from gateway.chat.stream_links import StreamLinks
 from gateway.chat.submit import ChatDesk
@@ -49,6 +51,8 @@ class GatewayState(Struct, frozen=True):
     usage_report: UsageReport
     revocations: Revocations
     catalog: ModelCatalog
+    orders: OrderDesk
+    native_orders: NativeOrderDesk
     chats: ChatDesk
     jobs: JobDesk
     job_list: JobList

@@ -79,6 +79,8 @@ class Timings(Struct, frozen=True):
     load_ms: int  # loading the model, as Ollama says
     first_token_ms: int  # first claim to first piece of the answer that the client keeps
     total_ms: int  # admission to end
+    prompt_eval_ms: float = 0.0  # reading the prompt, as Ollama says; in steps of a microsecond
+    eval_ms: float = 0.0  # answering, as Ollama says
 
 
 class Chunk(Struct, frozen=True, omit_defaults=True):

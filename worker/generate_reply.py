@@ -187,7 +187,7 @@ async def _embed(author: Author, job: JobInHand) -> None:
         embeddings=answer.embeddings,
         done=True,
         usage=job.usage,
-        timings=_timings(job, bounded(answer.load_duration // 1_000_000)),
+        timings=_timings(job, load_ms=bounded(answer.load_duration // 1_000_000)),
         job_id=job.claim.job.id,
     )
     job.log.append(EventKind.DONE.value, encode_payload(embedded))
@@ -202,12 +202,14 @@ def _headers(job: JobInHand) -> dict[str, str]:
     return {"traceparent": traceparent} if traceparent else {}
 
 
-def _timings(job: JobInHand, load_ms: int) -> Timings:
+def _timings(job: JobInHand, *, load_ms: int, prompt_eval_ms: float = 0.0, eval_ms: float = 0.0) -> Timings:
     return Timings(
         queue_ms=job.claim.queue_ms,
         load_ms=load_ms,
         first_token_ms=job.first_token_ms or 0,
         total_ms=job.claim.queue_ms + job.ran_ms(),
+        prompt_eval_ms=prompt_eval_ms,
+        eval_ms=eval_ms,
     )
 
 
@@ -233,7 +235,7 @@ def _last_chunk(job: JobInHand, reply: Reply) -> bytes:
             tool_calls=reply.tool_calls or UNSET,
             done_reason=reply.done_reason,
             usage=job.usage,
-            timings=_timings(job, reply.load_ms),
+            timings=_timings(job, load_ms=reply.load_ms, prompt_eval_ms=reply.prompt_eval_ms, eval_ms=reply.eval_ms),
             job_id=job.claim.job.id,
         )
     )

@@ -64,6 +64,16 @@ class Reply(Struct, frozen=True):
         return bounded(self.load_duration // 1_000_000)
 
     @property
+    def prompt_eval_ms(self) -> float:
+        """The time that reading the prompt took."""
+        return bounded(self.prompt_eval_duration // 1_000) / 1_000
+
+    @property
+    def eval_ms(self) -> float:
+        """The time that answering took."""
+        return bounded(self.eval_duration // 1_000) / 1_000
+
+    @property
     def content(self) -> str:
         """The text."""
         return self.chat_message.content or self.generate_content

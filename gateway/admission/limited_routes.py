@@ -13,6 +13,7 @@ from gateway.admission.policy import LimitPolicy
 from gateway.admission.rate_limit import RateLimiter
 from gateway.admission.rate_limit_headers import rate_limit_headers
 from gateway.client_address import ClientAddress
+from gateway.error_dialects import dialect_of
 from gateway.response_headers import add_response_headers
 from shared.demand import Demand
 from shared.ids import new_id
@@ -92,4 +93,5 @@ def _address(scope: Scope) -> str:
 
 async def _meet(scope: Scope, demand: Demand) -> None:
     limiter: RateLimiter = scope["litestar_app"].state.rate_limiter
-    add_response_headers(scope, rate_limit_headers(await limiter.meet(demand)))
+    as_openai = dialect_of(scope["path"]).has_openai_limits
+    add_response_headers(scope, rate_limit_headers(await limiter.meet(demand), as_openai=as_openai))

@@ -6,54 +6,44 @@ from contextlib import asynccontextmanager
 
 import msgspec
 from litestar.types import Receive
-from msgspec import Struct
 
+from gateway.chat.parting import parting_error
+from gateway.error_responses import ReportedError
 from gateway.relay import Reader
-from shared.errors import DrainingError, JobCancelledError
-from shared.events import ErrorBody, EventKind, Resumed
+from shared.errors import JobCancelledError
+from shared.events import ErrorBody, Event, EventKind, Resumed
 
-RETRY_ELSEWHERE_S = 1.0
+PIECES = frozenset({EventKind.CHUNK.value, EventKind.DONE.value})
 
 _errors = msgspec.json.Decoder(ErrorBody)
 _resumptions = msgspec.json.Decoder(Resumed)
 
 
-class Answer(Struct, frozen=True):
-    """How a job ended: the chunks as one JSON array, or the error shape."""
-
-    body: bytes
-    error_code: str | None  # None: the whole answer is there
-
-
-async def collect(reader: Reader, receive: Receive) -> Answer:
-    """Wait for the end of a job.
+async def collect(reader: Reader, receive: Receive) -> list[Event]:
+    """Wait for the end of a job, and return its events: those that count, the last of which is the end of the answer.
 
     Raises:
+        ReportedError: The job ended otherwise.
         JobCancelledError: The client has gone.
         DrainingError: This process stops, and had no time to wait for the end.
 
     """
-    chunks: list[bytes] = []
-    async with _until_disconnect(receive):
+    seen: list[Event] = []
+    async with until_disconnect(receive):
         async for events in reader.events():
-            for _, kind, payload in events:
-                if kind in (EventKind.CHUNK.value, EventKind.DONE.value):
-                    chunks.append(payload)
-                elif kind == EventKind.RESUMED.value:
-                    chunks = _after_takeover(chunks, payload)
-                elif kind == EventKind.ERROR.value:
-                    return Answer(payload, _errors.decode(payload).error.code)
+            for event in events:
+                if event.kind == EventKind.ERROR.value:
+                    raise ReportedError(_errors.decode(event.payload).error)
+                if event.kind == EventKind.RESUMED.value and _resumptions.decode(event.payload).mode == "restarted":
+                    seen.clear()
+                seen.append(event)
     if not reader.ended:
-        raise DrainingError("This gateway stops; ask again.", retry_after_s=RETRY_ELSEWHERE_S)
-    return Answer(b"[" + b",".join(chunks) + b"]", None)
-
-
-def _after_takeover(chunks: list[bytes], payload: bytes) -> list[bytes]:
-    return [] if _resumptions.decode(payload).mode == "restarted" else chunks
+        raise parting_error(reader)
+    return seen
 
 
 @asynccontextmanager
-async def _until_disconnect(receive: Receive) -> AsyncGenerator[None]:
+async def until_disconnect(receive: Receive) -> AsyncGenerator[None]:
     """End what runs inside when the client goes away.
 
     Raises:

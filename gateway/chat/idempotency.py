@@ -3,8 +3,8 @@
 import re
 
 import msgspec
+from msgspec import Struct
 
-from gateway.chat.schemas import ChatRequest
 from gateway.operation import Parameter
 from gateway.principal import AuthenticatedRequest, Principal
 from gateway.request_header import single_header
@@ -20,14 +20,18 @@ PARAMETER = Parameter(
     pattern=r"^[ -~]{1,255}$",
 )
 REPLAYED = {"Idempotent-Replayed": "true"}  # in the answer, as Stripe says it
-SURFACE = "/v1"  # shared by the whole answer and the stream; other surfaces have keys of their own
 
 _key = re.compile(rb"[ -~]{1,255}")
 _canonical = msgspec.json.Encoder(order="deterministic")
 
 
-def idempotency_of(request: AuthenticatedRequest, chat: ChatRequest) -> Idempotency | None:
+def idempotency_of(request: AuthenticatedRequest, asked: Struct, *, surface: str) -> Idempotency | None:
     """Return what a request is known by; None: nothing, it is a job of its own.
+
+    Args:
+        request: With its key in a header.
+        asked: What was understood of its body.
+        surface: Where it came in; others have keys of their own.
 
     Raises:
         InvalidRequestError: Its key is not 1 to 255 printable ASCII characters, or it has several.
@@ -39,7 +43,7 @@ def idempotency_of(request: AuthenticatedRequest, chat: ChatRequest) -> Idempote
     if not _key.fullmatch(key):
         raise InvalidRequestError("A key is 1 to 255 printable ASCII characters.", param=HEADER)
     return Idempotency.of(
-        key.decode("ascii"), surface=SURFACE, user_id=_owner(request.user), request=_canonical.encode(chat)
+        key.decode("ascii"), surface=surface, user_id=_owner(request.user), request=_canonical.encode(asked)
     )
 
 

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+from msgspec import structs
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -157,7 +158,7 @@ def _error_of(row: FinishedJob) -> ErrorDetail | None:
 
 
 def _timings(timings: Timings | None) -> JobTimings | None:
-    return timings and JobTimings(timings.queue_ms, timings.load_ms, timings.first_token_ms, timings.total_ms)
+    return timings and JobTimings(**structs.asdict(timings))
 
 
 def _time(ms: int | None) -> datetime | None:

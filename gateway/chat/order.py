@@ -1,37 +1,30 @@
-"""Takes down what a request for a chat asks for: the job, what it needs of the limits, and how long it may wait."""
+"""Takes down what a request asks for: the job, what it needs of the limits, and how long it may wait."""
 
-import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import msgspec
+from litestar.types import Scope
 from msgspec import Struct
 
-from gateway.access import Access
 from gateway.admission.limited_routes import charge_address
 from gateway.admission.policy import LimitPolicy
 from gateway.admission.settings import QueueSettings
 from gateway.admission.token_estimate import TokenEstimate, estimate_tokens
 from gateway.chat.disconnect import needs_readers
-from gateway.chat.history import History, PastMessage, history_of
 from gateway.chat.idempotency import idempotency_of
-from gateway.chat.schemas import ChatRequest, Message, OllamaChat
+from gateway.chat.inference import Inference
 from gateway.client_address import ClientAddress
 from gateway.models.catalog import ModelCatalog
-from gateway.principal import AuthenticatedRequest, Principal
-from gateway.request_body import JsonBody
+from gateway.principal import AuthenticatedRequest
 from gateway.request_id import current_request_id
 from gateway.trace_context import traceparent_of
 from shared import ids
-from shared.database.engine import Database
 from shared.database.turns import Turn
 from shared.demand import Demand
-from shared.errors import ForbiddenError, InvalidRequestError, ModelNotAllowedError, StoreUnavailableError
+from shared.errors import ForbiddenError, InvalidRequestError
 from shared.idempotency import Idempotency
-from shared.jobs import Job, JobKind
-
-HISTORIES_AT_ONCE = 4  # in the hands of a process: a small request can ask for one of MAX_CHAT_REQUEST_SIZE_BYTES
-HISTORY_WAITS_S = 2.0  # for its turn; a PostgreSQL that hangs must not make a queue
+from shared.jobs import Job
 
 _encoder = msgspec.json.Encoder()
 
@@ -45,17 +38,15 @@ class Order(Struct, frozen=True):
     queue_timeout_ms: int  # how long the job may wait
     needs_readers: bool  # whether it is cancelled when it has none
     grace_ms: int  # how long it goes on without any
-    turn: Turn | None  # of the conversation that the job is to answer in
+    is_stream: bool  # whether it is answered piece by piece
+    turn: Turn | None = None  # of the conversation that the job is to answer in
 
 
 class OrderDesk:
     """Takes orders down.
 
     Args:
-        body: Reads the request's body.
         catalog: Which models there are.
-        database: Where conversations are.
-        most_bytes: Longest history of a conversation, new messages included.
         limits: Which limits a request has to pass.
         client_address: Where a request comes from.
         settings: The operator's bounds.
@@ -65,131 +56,117 @@ class OrderDesk:
     def __init__(
         self,
         *,
-        body: JsonBody[ChatRequest],
         catalog: ModelCatalog,
-        database: Database,
-        most_bytes: int,
         limits: LimitPolicy,
         client_address: ClientAddress,
         settings: QueueSettings,
     ) -> None:
-        self._body = body
         self._catalog = catalog
-        self._database = database
-        self._most_bytes = most_bytes
         self._limits = limits
         self._client_address = client_address
         self._settings = settings
-        self._histories = asyncio.Semaphore(HISTORIES_AT_ONCE)
 
-    async def take(self, request: AuthenticatedRequest, *, is_stream: bool = False, is_durable: bool = False) -> Order:
+    async def take(
+        self, request: AuthenticatedRequest, read: Callable[[], Awaitable[Inference]], *, surface: str
+    ) -> Order:
         """Return what a request asks for; a faulty one is charged to the client's address.
 
         Args:
-            request: With a `ChatRequest` as its body.
-            is_stream: Whether it is answered by a stream.
-            is_durable: Whether its job is to outlive Redis in any case.
+            request: Who asks, and by which headers.
+            read: Reads and translates its body.
+            surface: Within which an `Idempotency-Key` is one, for example `/openai`.
 
         Raises:
-            InvalidRequestError: The body is wrong, in one of the ways of `JsonBody.read`, or a timeout is too long,
-                or the idempotency key is none, or the conversation is gone, or a job has yet to answer in it.
-            InsufficientScopeError: The API key allows chats, but no conversations.
-            ModelNotAllowedError: It is not for the model.
-            ModelNotFoundError: Nobody has the model.
-            NoWorkerError: Nobody has it just now, and jobs may not wait.
-            StoreUnavailableError: The conversation is out of reach.
+            InvalidRequestError: As `read` raises it, or as `write` does.
+            DeeperSensorError: What `write` raises besides.
 
         """
-        try:
-            chat = await self._body.read(request)
-            if chat.conversation_id is None:
-                return await self._to_order(request, chat, is_stream=is_stream, is_durable=is_durable)
-            async with self._room_for_history():
-                return await self._to_order(request, chat, is_stream=is_stream, is_durable=True)
-        except (InvalidRequestError, ForbiddenError):
-            await charge_address(request.scope)
-            raise
+        async with faults_charged(request.scope):
+            inference = await read()
+            return self.write(
+                request, inference, idempotency=idempotency_of(request, inference.request, surface=surface)
+            )
 
-    @asynccontextmanager
-    async def _room_for_history(self) -> AsyncGenerator[None]:
-        try:
-            async with asyncio.timeout(HISTORY_WAITS_S):
-                await self._histories.acquire()
-        except TimeoutError:
-            raise StoreUnavailableError("Conversations are out of reach just now.", retry_after_s=1) from None
-        try:
-            yield
-        finally:
-            self._histories.release()
-
-    async def _to_order(
-        self, request: AuthenticatedRequest, chat: ChatRequest, *, is_stream: bool, is_durable: bool
+    def write(
+        self,
+        request: AuthenticatedRequest,
+        inference: Inference,
+        *,
+        idempotency: Idempotency | None,
+        is_durable: bool = False,
+        conversation_id: str | None = None,
     ) -> Order:
-        settings = self._settings
-        if not request.user.may_ask(chat.model):
-            raise ModelNotAllowedError(f"The API key is not for {chat.model!r}.", param="model")
-        idempotency = idempotency_of(request, chat)
-        history = await self._history_of(request.user, chat.conversation_id, is_new=idempotency is None)
-        model = self._catalog.resolve(chat.model)
-        messages = [*history.messages, *chat.messages] if history else chat.messages
-        ollama_chat = _to_ollama(chat, model, messages)
+        """Return the order for what was read from a request.
+
+        Args:
+            request: Who asks, and by which headers.
+            inference: For what.
+            idempotency: What the request is known by; None: it is a job of its own.
+            is_durable: Whether its job is to outlive Redis.
+            conversation_id: Of the conversation that it answers in.
+
+        Raises:
+            InvalidRequestError: A timeout is too long, or more tokens are wanted than ever pass.
+            ModelNotAllowedError: The API key is not for the model.
+            ModelNotFoundError: Nobody has it.
+            NoWorkerError: Nobody has it just now, and jobs may not wait.
+
+        """
+        settings, principal = self._settings, request.user
+        principal.require_model(inference.request.model)
+        model = self._catalog.resolve(inference.request.model)
+        ollama_request = _encoder.encode(msgspec.structs.replace(inference.request, model=model))
         job = Job(
             id=ids.new_id(),
-            kind=JobKind.CHAT,
+            kind=inference.kind,
             model=model,
-            user_id=request.user.user_id,
-            request=ollama_chat,
+            user_id=principal.user_id,
+            request=ollama_request,
             request_id=current_request_id.get(),
             traceparent=traceparent_of(request.scope["headers"]),
-            timeout_ms=_bounded("timeout_ms", chat.timeout_ms, settings.job_timeout_ms),
-            calls_tools=bool(chat.tools),
+            timeout_ms=_bounded("timeout_ms", inference.timeout_ms, settings.job_timeout_ms),
+            calls_tools=inference.calls_tools,
             is_durable=is_durable,
-            api_key_id=request.user.key.id if request.user.key else None,
-            conversation_id=chat.conversation_id,
-            is_batch=request.user.is_batch,
+            api_key_id=principal.key.id if principal.key else None,
+            conversation_id=conversation_id,
+            is_batch=principal.is_batch,
         )
         return Order(
             job=job,
             demand=self._limits.of_job(
-                request.user,
+                principal,
                 self._client_address.of(request),
-                estimate=_estimate(chat, messages, ollama_chat),
-                stream_id=job.id if is_stream else None,
+                estimate=_estimate(inference, ollama_request),
+                stream_id=job.id if inference.is_stream else None,
             ),
             idempotency=idempotency,
-            queue_timeout_ms=_bounded("queue_timeout_ms", chat.queue_timeout_ms, settings.queue_timeout_ms),
+            queue_timeout_ms=_bounded("queue_timeout_ms", inference.queue_timeout_ms, settings.queue_timeout_ms),
             needs_readers=needs_readers(request.scope),
-            grace_ms=settings.disconnect_grace_secs * 1000 if is_stream or idempotency else 0,
-            turn=history and history.turn(chat.messages, is_too_long=len(ollama_chat) > self._most_bytes),
+            grace_ms=settings.disconnect_grace_secs * 1000 if inference.can_come_back or idempotency else 0,
+            is_stream=inference.is_stream,
         )
 
-    async def _history_of(self, principal: Principal, conversation_id: str | None, *, is_new: bool) -> History | None:
-        if conversation_id is None:
-            return None
-        principal.authorize(Access.CONVERSATIONS)
-        return await history_of(self._database, conversation_id, user_id=principal.user_id, is_new=is_new)
+
+@asynccontextmanager
+async def faults_charged(scope: Scope) -> AsyncGenerator[None]:
+    """Charge a request that turns out to be faulty inside to the address that it comes from.
+
+    Raises:
+        RateLimitedError: That has sent too many.
+
+    """
+    try:
+        yield
+    except (InvalidRequestError, ForbiddenError):
+        await charge_address(scope)
+        raise
 
 
-def _estimate(chat: ChatRequest, messages: Sequence[Message | PastMessage], request: bytes) -> TokenEstimate:
-    images = [image for message in messages if message.images for image in message.images]
+def _estimate(inference: Inference, ollama_request: bytes) -> TokenEstimate:
     return estimate_tokens(
-        text_bytes=len(request) - sum(map(len, images)),
-        images=len(images),
-        num_predict=chat.options.num_predict if chat.options else None,
-    )
-
-
-def _to_ollama(request: ChatRequest, model: str, messages: Sequence[Message | PastMessage]) -> bytes:
-    return _encoder.encode(
-        OllamaChat(
-            model=model,
-            messages=messages,
-            stream=True,
-            options=request.options,
-            format=request.format,
-            tools=request.tools,
-            think=request.think,
-        )
+        text_bytes=len(ollama_request) - sum(map(len, inference.images)),
+        images=len(inference.images),
+        num_predict=inference.num_predict,
     )
 
 

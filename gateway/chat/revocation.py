@@ -35,10 +35,10 @@ class Revocation:
             await self.check()
 
     async def check(self) -> None:
-        """End the streams of those who are not let in any more, as if to go on elsewhere: there they meet a 401."""
-        readers = [reader for reader in self._relay.readers() if reader.may_part]
+        """End the streams of those who are not let in any more; if they go on elsewhere, they meet a 401."""
+        readers = [reader for reader in self._relay.readers() if reader.credential is not None]
         allowed = await self._identities.confirm({reader.credential for reader in readers if reader.credential})
         for reader in readers:
             if reader.credential not in allowed and not reader.has_parted:
                 _log.info("stream_revoked", extra={"job_id": reader.job_id, "credential": str(reader.credential)})
-                reader.part()
+                reader.revoke()

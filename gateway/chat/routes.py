@@ -1,6 +1,6 @@
 """`/v1/chat`: asks a model and answers whole or as a stream; stops what is under way."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack
 from http import HTTPStatus
 from typing import Any
@@ -15,11 +15,12 @@ from gateway.admission.limited_routes import LimitByUser, LimitStreams
 from gateway.admission.rate_limit_headers import rate_limit_headers
 from gateway.chat import disconnect, idempotency
 from gateway.chat.cancel import Canceller
-from gateway.chat.collect import collect
+from gateway.chat.collect import PIECES, collect
 from gateway.chat.event_stream import RETRY, RETRY_SOON, to_frames
 from gateway.chat.idempotency import REPLAYED
 from gateway.chat.list_jobs import STATUS_PATTERN, JobList
 from gateway.chat.look_up import JobDesk
+from gateway.chat.native_order import NativeOrderDesk
 from gateway.chat.preference import APPLIED, prefers_async
 from gateway.chat.reader_access import RequireReader
 from gateway.chat.resume import Resumption
@@ -27,13 +28,11 @@ from gateway.chat.schemas import ChatJob, ChatRequest, JobPage, StoppingJob
 from gateway.chat.stream_links import StreamLinks
 from gateway.chat.submit import Acceptance, ChatDesk, Submission
 from gateway.dependencies import Injected
-from gateway.error_responses import status_of
 from gateway.operation import Answer, Operation, Parameter
 from gateway.principal import AuthenticatedRequest, RequirePrincipal
 from gateway.relay import Reader
 from gateway.request_header import single_header
 from gateway.response_headers import add_response_headers
-from shared.credential import Credential
 from shared.errors import (
     AnswerExpiredError,
     ConversationBusyError,
@@ -51,10 +50,9 @@ from shared.errors import (
     QueueFullError,
     StoreUnavailableError,
     StreamExpiredError,
-    by_code,
     family,
 )
-from shared.events import Chunk
+from shared.events import Chunk, Event
 
 REFUSALS = (
     ModelNotAllowedError,
@@ -94,7 +92,9 @@ STREAM_HEADERS = {"X-Accel-Buffering": "no"}
         is_limited=True,
     ),
 )
-async def create_chat(request: AuthenticatedRequest, chats: Injected[ChatDesk]) -> Response[Any]:
+async def create_chat(
+    request: AuthenticatedRequest, native_orders: Injected[NativeOrderDesk], chats: Injected[ChatDesk]
+) -> Response[Any]:
     """Return the chunks of the answer as one JSON array, or with `Prefer: respond-async` at once the job.
 
     If the client goes away, the job is cancelled; with an `Idempotency-Key` only after `DISCONNECT_GRACE_SECS`, with
@@ -103,15 +103,11 @@ async def create_chat(request: AuthenticatedRequest, chats: Injected[ChatDesk]) 
     the answer is there says `draining`: sent again with the same key, the request gets the same job.
     """
     if prefers_async(request.scope["headers"]):
-        return _accepted(await chats.accept(request))
-    async with chats.submit(request, is_stream=False) as submission:
+        return _accepted(await chats.accept(request, await native_orders.take(request, is_durable=True)))
+    async with chats.submit(request, await native_orders.take(request)) as submission:
         add_response_headers(request.scope, _headers(submission))
-        answer = await collect(submission.reader, request.receive)
-    return Response(
-        answer.body,
-        status_code=status_of(by_code(answer.error_code)) if answer.error_code else HTTPStatus.OK,
-        media_type="application/json",
-    )
+        events = await collect(submission.reader, request.receive)
+    return Response(_whole(events), status_code=HTTPStatus.OK, media_type="application/json")
 
 
 @post(
@@ -127,7 +123,9 @@ async def create_chat(request: AuthenticatedRequest, chats: Injected[ChatDesk]) 
         is_limited=True,
     ),
 )
-async def stream_chat(request: AuthenticatedRequest, chats: Injected[ChatDesk]) -> Stream:
+async def stream_chat(
+    request: AuthenticatedRequest, native_orders: Injected[NativeOrderDesk], chats: Injected[ChatDesk]
+) -> Stream:
     """Return server-sent events: `queued`, `started`, `chunk` …, one of which ends the stream, or `error`.
 
     `resumed` tells of an attempt that failed in the middle of the answer. With `mode` `continued` the text goes on, and
@@ -137,8 +135,9 @@ async def stream_chat(request: AuthenticatedRequest, chats: Injected[ChatDesk]) 
     the stream begins, and the reply, or as much as there is of it, before the stream ends, whoever reads it.
     """
     async with AsyncExitStack() as stack:
-        submission = await stack.enter_async_context(chats.submit(request, is_stream=True))
-        frames = _frames(stack.pop_all(), submission.reader, request.user.credential)
+        order = await native_orders.take(request, is_stream=True)
+        submission = await stack.enter_async_context(chats.submit(request, order))
+        frames = _frames(stack.pop_all(), submission.reader)
     # A generator that was never begun never cleans up; from here on this one does, whatever becomes of the response.
     await anext(frames)
     return Stream(
@@ -146,6 +145,10 @@ async def stream_chat(request: AuthenticatedRequest, chats: Injected[ChatDesk]) 
         media_type="text/event-stream",
         headers={**_headers(submission), **STREAM_HEADERS},
     )
+
+
+def _whole(events: Sequence[Event]) -> bytes:
+    return b"[" + b",".join(payload for _, kind, payload in events if kind in PIECES) + b"]"
 
 
 def _accepted(acceptance: Acceptance) -> Response[ChatJob]:
@@ -168,11 +171,11 @@ def _headers(submission: Submission) -> dict[str, str]:
     return {"X-Job-Id": submission.job_id, **replayed, **rate_limit_headers(submission.limits)}
 
 
-async def _frames(stack: AsyncExitStack, reader: Reader, credential: Credential) -> AsyncGenerator[bytes]:
+async def _frames(stack: AsyncExitStack, reader: Reader) -> AsyncGenerator[bytes]:
     async with stack:
         yield b""
         yield RETRY
-        reader.credential, reader.may_part = credential, True
+        reader.may_part = True
         async for events in reader.events():
             yield to_frames(events)
         if not reader.ended:
@@ -211,7 +214,8 @@ async def resume_stream(
     async with AsyncExitStack() as stack:
         stream_url = links.to(job_id, credential=principal.credential)
         reader = await stack.enter_async_context(resumption.read(place, stream_url=stream_url))
-        frames = _frames(stack.pop_all(), reader, principal.credential)
+        reader.credential = principal.credential
+        frames = _frames(stack.pop_all(), reader)
     await anext(frames)
     return Stream(
         frames,

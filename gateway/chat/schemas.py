@@ -1,6 +1,5 @@
 """What a client may ask of a chat. Unknown fields are refused; ranges are Ollama's, or what harms nobody else."""
 
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Raw, Struct
@@ -110,18 +109,6 @@ def _demand(fault: str | None, field: str) -> None:
         raise ValueError(f"{fault} in field `{field}`")
 
 
-class OllamaChat(Struct, frozen=True, omit_defaults=True):
-    """The body of Ollama's `POST /api/chat`."""
-
-    model: str
-    messages: Sequence[Struct]
-    stream: Literal[True]
-    options: Options | None = None
-    format: Literal["json"] | dict[str, Any] | None = None
-    tools: list[dict[str, Any]] | None = None
-    think: bool | Literal["low", "medium", "high"] | None = None
-
-
 class JobTimings(Struct, frozen=True):
     """Where the time went, in milliseconds."""
 
@@ -129,6 +116,8 @@ class JobTimings(Struct, frozen=True):
     load_ms: int | None
     first_token_ms: int | None
     total_ms: int
+    prompt_eval_ms: float | None = None
+    eval_ms: float | None = None
 
 
 class ChatJob(Struct, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from gateway.admission.open_streams import OpenStreams
 from gateway.admission.rate_limit import LimitState
 from gateway.chat.idempotency import HEADER as KEY_HEADER
 from gateway.chat.look_up import JobDesk
-from gateway.chat.order import Order, OrderDesk
+from gateway.chat.order import Order
 from gateway.chat.queue_position import queued_notice
 from gateway.chat.resume import Resumption
 from gateway.chat.schemas import ChatJob
@@ -46,10 +46,9 @@ class Acceptance(Struct, frozen=True):
 
 
 class ChatDesk:
-    """Submits chats for the handlers.
+    """Submits orders for the handlers, whatever surface they came by.
 
     Args:
-        orders: Takes down what requests ask for.
         relay: Where the events of jobs arrive.
         gate: The way into the queue.
         durable_gate: The way into it by PostgreSQL.
@@ -66,7 +65,6 @@ class ChatDesk:
     def __init__(
         self,
         *,
-        orders: OrderDesk,
         relay: Relay,
         gate: Gate,
         durable_gate: DurableGate,
@@ -78,7 +76,6 @@ class ChatDesk:
         links: StreamLinks,
         new_meter: Callable[..., ReplyMeter],
     ) -> None:
-        self._orders = orders
         self._relay = relay
         self._gate = gate
         self._durable_gate = durable_gate
@@ -91,19 +88,18 @@ class ChatDesk:
         self._new_meter = new_meter
 
     @asynccontextmanager
-    async def submit(self, request: AuthenticatedRequest, *, is_stream: bool) -> AsyncGenerator[Submission]:
-        """Enqueue a chat and read its job inside the block; leaving early counts as the reader's going away.
+    async def submit(self, request: AuthenticatedRequest, order: Order) -> AsyncGenerator[Submission]:
+        """Enqueue an order and read its job inside the block; leaving early counts as the reader's going away.
 
-        A chat in a conversation is accepted as by `accept`: its job needs no reader. A request whose idempotency key
-        stands for a job already reads that one, from its start.
+        A durable one is accepted as by `accept`: its job needs no reader. A request whose idempotency key stands for a
+        job already reads that one, from its start. Where the answer is a stream, the reader is shown its place in the
+        queue.
 
         Args:
-            request: With a `ChatRequest` as its body.
-            is_stream: Whether the reader is shown its place in the queue, and can go on after a disconnect; a client
-                that waits for a whole answer can do so if it has sent an idempotency key.
+            request: What the order was taken from.
+            order: What is asked for.
 
         Raises:
-            DeeperSensorError: What `OrderDesk.take` raises.
             IdempotencyMismatchError: The key stands for another request; this is charged to the client's address, and
                 so are the next two.
             ConversationFullError: The conversation is as long as one may be.
@@ -114,7 +110,6 @@ class ChatDesk:
             StoreUnavailableError: Redis is out of reach.
 
         """
-        order = await self._orders.take(request, is_stream=is_stream)
         job = order.job
         meter = self._new_meter(job.model, counts=not job.is_durable)
         # Reading begins before the job is in the queue, so that nothing live is missed.
@@ -123,7 +118,8 @@ class ChatDesk:
             if admission.place is not None:
                 reader.is_durable = job.is_durable
                 reader.resubmit = None if job.is_durable else self._resubmission(order)
-                if is_stream:
+                if order.is_stream:
+                    reader.credential = request.user.credential
                     self._announce(reader, admission.place, request.user)
                 try:
                     with self._open_streams.sending(order.demand):
@@ -137,10 +133,12 @@ class ChatDesk:
             place = await self._resumption.find(admission.job_id, request.user)
             stream_url = self._links.to(admission.job_id, credential=request.user.credential)
             async with self._resumption.read(place, stream_url=stream_url) as reader:
+                if order.is_stream:
+                    reader.credential = request.user.credential
                 yield Submission(admission.job_id, reader, admission.limits, is_replay=True)
 
-    async def accept(self, request: AuthenticatedRequest) -> Acceptance:
-        """Accept a chat as a job that runs to its end whoever reads it, and outlives Redis.
+    async def accept(self, request: AuthenticatedRequest, order: Order) -> Acceptance:
+        """Accept a durable order as a job that runs to its end whoever reads it, and outlives Redis.
 
         Raises:
             UnauthenticatedError: The user is gone.
@@ -148,7 +146,6 @@ class ChatDesk:
             DeeperSensorError: What `submit` raises besides.
 
         """
-        order = await self._orders.take(request, is_durable=True)
         job = order.job
         admission = await self._enqueue(request, order)
         if admission.place is None:

@@ -6,11 +6,13 @@ import msgspec
 import pytest
 from msgspec import Struct
 
-from gateway.request_body import ONE_LINE, to_kind
+from gateway.request_body import ONE_LINE, check_headers, to_kind
 from gateway.strict_json import MAX_FAULT_CHARS, read_json
-from shared.errors import InvalidRequestError, MalformedBodyError
+from shared.errors import InvalidRequestError, MalformedBodyError, UnsupportedMediaTypeError
 from tests.processes import ServerProcess
 from tests.raw_http import post_by_hand
+
+MAX_BYTES = 1 << 20
 
 
 class Item(Struct, forbid_unknown_fields=True):
@@ -26,6 +28,18 @@ class Body(Struct, forbid_unknown_fields=True):
 
 def read(body: bytes) -> Body:
     return to_kind(read_json(body), Body)
+
+
+@pytest.mark.parametrize("content_type", [b"text/plain", b"application/x-www-form-urlencoded"])
+def test_where_any_content_type_will_do_a_body_is_json_all_the_same(content_type: bytes) -> None:
+    headers = [(b"content-type", content_type)]
+    check_headers(headers, MAX_BYTES, any_content_type=True)
+    check_headers([], MAX_BYTES, any_content_type=True)
+
+    with pytest.raises(UnsupportedMediaTypeError):
+        check_headers(headers, MAX_BYTES, any_content_type=False)
+    with pytest.raises(UnsupportedMediaTypeError):
+        check_headers([(b"content-encoding", b"gzip")], MAX_BYTES, any_content_type=True)
 
 
 @pytest.mark.parametrize(

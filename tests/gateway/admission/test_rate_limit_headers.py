@@ -30,7 +30,7 @@ def test_a_refusal_tells_of_every_limit() -> None:
 
 
 def test_the_answer_429_carries_them_beside_retry_after() -> None:
-    response = answer(refusal([USER], index=1, retry_after_us=1_200_000))
+    response = answer(refusal([USER], index=1, retry_after_us=1_200_000), "/v1/chat")
 
     assert response.status_code == 429
     assert response.headers == {

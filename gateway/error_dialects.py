@@ -1,0 +1,64 @@
+"""How errors are written: in the contract's shape, and on the surfaces of others as their clients know them.
+
+Below `/openai` a request that is wrong is 400, whatever is wrong with it: that is OpenAI's status, for which its
+clients have `BadRequestError`. Below `/ollama` it is 400 as well, and the body is Ollama's: `{"error": "message"}`.
+"""
+
+from collections.abc import Callable
+from http import HTTPStatus
+
+import msgspec
+from msgspec import Struct
+
+from shared.events import ErrorBody, ErrorDetail
+
+OPENAI, OLLAMA = "/openai", "/ollama"
+
+
+class OllamaErrorBody(Struct, frozen=True):
+    """An error as Ollama tells it."""
+
+    error: str
+
+
+class Dialect(Struct, frozen=True):
+    """How a surface tells of errors."""
+
+    kind: type[Struct]  # of the body
+    write: Callable[[ErrorDetail], bytes]
+    invalid_status: int  # of what is well-formed and wrong
+    says_whether_to_retry: bool = False  # in `x-should-retry`, which OpenAI's SDKs obey before their own rules
+    has_openai_limits: bool = False  # tells of limits in `x-ratelimit-*` as well
+
+    def status(self, status: int) -> int:
+        """Return the status with which the surface answers what the contract gives this one."""
+        return self.invalid_status if status == HTTPStatus.UNPROCESSABLE_ENTITY else status
+
+
+def write_ollama_error(detail: ErrorDetail) -> bytes:
+    """Return an error as Ollama's clients read it: a message alone."""
+    return msgspec.json.encode(OllamaErrorBody(detail.message))
+
+
+def _write_error(detail: ErrorDetail) -> bytes:
+    return msgspec.json.encode(ErrorBody(detail))
+
+
+_NATIVE = Dialect(kind=ErrorBody, write=_write_error, invalid_status=HTTPStatus.UNPROCESSABLE_ENTITY)
+_OPENAI = Dialect(
+    kind=ErrorBody,
+    write=_write_error,
+    invalid_status=HTTPStatus.BAD_REQUEST,
+    says_whether_to_retry=True,
+    has_openai_limits=True,
+)
+_OLLAMA = Dialect(kind=OllamaErrorBody, write=write_ollama_error, invalid_status=HTTPStatus.BAD_REQUEST)
+
+
+def dialect_of(path: str) -> Dialect:
+    """Return how errors are told of a request for `path`."""
+    if path.startswith(f"{OPENAI}/"):
+        return _OPENAI
+    if path == OLLAMA or path.startswith(f"{OLLAMA}/"):
+        return _OLLAMA
+    return _NATIVE

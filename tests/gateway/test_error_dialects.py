@@ -1,0 +1,51 @@
+"""An error is told as the surface's clients know it; its status is the contract's, or the original's."""
+
+import msgspec
+import pytest
+
+from gateway.admission.rate_limit import Limit, LimitState, refusal
+from gateway.error_dialects import dialect_of
+from gateway.error_responses import answer
+from shared.errors import DeeperSensorError, InvalidRequestError, ModelNotFoundError
+
+NOT_THERE = ModelNotFoundError("There is no model 'x'.", param="model")
+WRONG = InvalidRequestError("At most 2.", param="temperature")
+
+
+@pytest.mark.parametrize("path", ["/openai/v1/models/x", "/v1/chat", "/health", "/openaix", "/ollamas/api/chat"])
+def test_the_one_shape(path: str) -> None:
+    error = msgspec.json.decode(answer(NOT_THERE, path).content)["error"]
+
+    assert (error["code"], error["type"], error["param"]) == ("model_not_found", "invalid_request_error", "model")
+
+
+@pytest.mark.parametrize("path", ["/ollama/api/chat", "/ollama", "/ollama/nothing/here"])
+def test_ollamas_shape(path: str) -> None:
+    assert msgspec.json.decode(answer(NOT_THERE, path).content) == {"error": "There is no model 'x'."}
+
+
+@pytest.mark.parametrize(
+    ("path", "error", "status"),
+    [
+        ("/v1/chat", WRONG, 422),
+        ("/openai/v1/chat/completions", WRONG, 400),
+        ("/ollama/api/chat", WRONG, 400),
+        ("/openai/v1/chat/completions", NOT_THERE, 404),
+        ("/ollama/api/chat", NOT_THERE, 404),
+    ],
+)
+def test_the_status_of_a_wrong_request(path: str, error: DeeperSensorError, status: int) -> None:
+    assert answer(error, path).status_code == status
+
+
+def test_openais_clients_are_told_of_limits_in_its_words() -> None:
+    user = Limit(scope="user", name="ada", per_minute=60, burst=60)
+    refused = refusal([LimitState(limit=user, remaining=50, reset_s=9.2)], index=1, retry_after_us=1_200_000)
+
+    headers = answer(refused, "/openai/v1/chat/completions").headers
+
+    assert headers["Retry-After"] == "2"
+    assert (headers["x-ratelimit-limit-requests"], headers["x-ratelimit-remaining-requests"]) == ("60", "50")
+    assert headers["x-ratelimit-reset-requests"] == "10s"
+    assert not any(name.startswith("x-ratelimit") for name in answer(refused, "/v1/chat").headers)
+    assert dialect_of("/openai/v1").says_whether_to_retry
