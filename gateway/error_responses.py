@@ -20,6 +20,9 @@ from shared.events import ErrorBody, ErrorDetail
 
 CLIENT_CLOSED_REQUEST = 499  # not registered, but what gRPC and nginx say; SDKs retry 409 and 5xx, and must not here
 
+LONGEST_WAIT_OF_SDKS_S = 60  # what OpenAI's SDKs are told to wait beyond that they do not, and ask again at once
+NOT_AGAIN = {"X-Should-Retry": "false"}
+
 STATUS: Mapping[type[DeeperSensorError], int] = {
     DeeperSensorError: 500,
     errors.InvalidRequestError: 422,
@@ -95,10 +98,12 @@ def _headers(error: DeeperSensorError, path: str) -> dict[str, str]:
     if isinstance(error, errors.UnauthenticatedError):
         return {"WWW-Authenticate": "Bearer"}
     if isinstance(error, errors.TryLaterError):
-        has_openai_limits = dialect_of(path).has_openai_limits
+        dialect = dialect_of(path)
+        is_in_vain = dialect.says_whether_to_retry and error.retry_after_s > LONGEST_WAIT_OF_SDKS_S
         return {
             "Retry-After": str(max(1, math.ceil(error.retry_after_s))),
-            **refusal_headers(error, as_openai=has_openai_limits),
+            **refusal_headers(error, as_openai=dialect.has_openai_limits),
+            **(NOT_AGAIN if is_in_vain else {}),
         }
     if isinstance(error, errors.RequestTimeoutError):
         # Not after a body that is too large: a client that is still sending would be reset, and never see the answer.
@@ -109,7 +114,7 @@ def _headers(error: DeeperSensorError, path: str) -> dict[str, str]:
 def _answer_reported(request: Request[Any, Any, Any], error: ReportedError) -> Response[bytes]:
     """A job was tried as often as that helps; an SDK that tried again by itself would do as much once more."""
     path = request.url.path
-    headers = {"X-Should-Retry": "false"} if dialect_of(path).says_whether_to_retry else {}
+    headers = NOT_AGAIN if dialect_of(path).says_whether_to_retry else {}
     return _respond(error.detail, path, status_of(errors.by_code(error.detail.code)), headers)
 
 

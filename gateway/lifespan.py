@@ -35,7 +35,7 @@ from gateway.chat.cancel import Canceller
 from gateway.chat.list_jobs import JobList
 from gateway.chat.look_up import JobDesk
 from gateway.chat.lost_readers import LostReaders
-from gateway.chat.native_order import NativeOrderDesk
+from gateway.chat.native_order import NativeDesk
 from gateway.chat.order import OrderDesk
 from gateway.chat.queue_position import QueuePositions
 from gateway.chat.resume import Resumption
@@ -197,7 +197,21 @@ async def open_state(
             positions=positions,
             grace_ms=settings.queue.disconnect_grace_secs * 1000,
         )
-        orders = OrderDesk(catalog=catalog, limits=limit_policy, client_address=client_address, settings=settings.queue)
+        chats = ChatDesk(
+            orders=OrderDesk(
+                catalog=catalog, limits=limit_policy, client_address=client_address, settings=settings.queue
+            ),
+            relay=relay,
+            gate=Gate(queue, settings.queue, retention_ms=retention_ms),
+            durable_gate=DurableGate(durable_queue, database, settings.queue),
+            jobs=jobs,
+            catalog=catalog,
+            attendance=attendance,
+            open_streams=open_streams,
+            resumption=resumption,
+            links=links,
+            new_meter=partial(ReplyMeter, metrics, clock),
+        )
         canceller = Canceller(queue, database, restorer)
         yield GatewayState(
             settings=settings,
@@ -219,24 +233,12 @@ async def open_state(
             sessions=accounts.sessions,
             own_account=accounts.own_account,
             catalog=catalog,
-            orders=orders,
-            native_orders=NativeOrderDesk(
-                orders=orders,
+            chats=chats,
+            native=NativeDesk(
+                chats=chats,
                 body=JsonBody(ChatRequest, may_carry_images=True),
                 database=database,
                 most_bytes=settings.server.max_chat_request_size_bytes,
-            ),
-            chats=ChatDesk(
-                relay=relay,
-                gate=Gate(queue, settings.queue, retention_ms=retention_ms),
-                durable_gate=DurableGate(durable_queue, database, settings.queue),
-                jobs=jobs,
-                catalog=catalog,
-                attendance=attendance,
-                open_streams=open_streams,
-                resumption=resumption,
-                links=links,
-                new_meter=partial(ReplyMeter, metrics, clock),
             ),
             jobs=jobs,
             job_list=JobList(queue=queue, database=database),

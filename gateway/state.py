@@ -13,8 +13,7 @@ from gateway.api_keys.keyring import Keyring
 from gateway.chat.cancel import Canceller
 from gateway.chat.list_jobs import JobList
 from gateway.chat.look_up import JobDesk
-from gateway.chat.native_order import NativeOrderDesk
-from gateway.chat.order import OrderDesk
+from gateway.chat.native_order import NativeDesk
 from gateway.chat.resume import Resumption
 from gateway.chat.stream_links import StreamLinks
 from gateway.chat.submit import ChatDesk
@@ -51,9 +50,8 @@ class GatewayState(Struct, frozen=True):
     usage_report: UsageReport
     revocations: Revocations
     catalog: ModelCatalog
-    orders: OrderDesk
-    native_orders: NativeOrderDesk
     chats: ChatDesk
+    native: NativeDesk
     jobs: JobDesk
     job_list: JobList
     canceller: Canceller

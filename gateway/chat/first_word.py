@@ -75,16 +75,27 @@ def _has_word(events: Sequence[Event]) -> bool:
 async def _unbroken(reader: Reader, begun: list[Event]) -> AsyncGenerator[list[Event]]:
     """Yield events up to a terminal one; an error where they cannot go on as one answer."""
     has_spoken = False
-    async for events in _all_events(reader, begun):
-        for place, (_, kind, payload) in enumerate(events):
-            if kind in PIECES:
-                has_spoken = True
-            elif has_spoken and kind == _RESUMED and _resumptions.decode(payload).mode == "restarted":
-                yield [*events[:place], _error_event(WorkerLostError("The answer broke off, and has begun anew."))]
-                return
+    async for batch in _all_events(reader, begun):
+        events = batch
+        restarts = [place for place, event in enumerate(events) if event.kind == _RESUMED and _is_restart(event)]
+        if restarts and has_spoken:
+            broken = _error_event(WorkerLostError("The answer broke off, and has begun anew."))
+            yield [*events[: restarts[0]], broken]
+            return
+        if restarts:
+            events = _without_pieces_before(events, restarts[-1])
+        has_spoken = has_spoken or any(event.kind in PIECES for event in events)
         yield events
     if not reader.ended:
         yield [_error_event(parting_error(reader))]
+
+
+def _without_pieces_before(events: Sequence[Event], place: int) -> list[Event]:
+    return [*(event for event in events[:place] if event.kind not in PIECES), *events[place:]]
+
+
+def _is_restart(event: Event) -> bool:
+    return _resumptions.decode(event.payload).mode == "restarted"
 
 
 async def _all_events(reader: Reader, begun: list[Event]) -> AsyncGenerator[list[Event]]:

@@ -20,13 +20,13 @@ from gateway.chat.event_stream import RETRY, RETRY_SOON, to_frames
 from gateway.chat.idempotency import REPLAYED
 from gateway.chat.list_jobs import STATUS_PATTERN, JobList
 from gateway.chat.look_up import JobDesk
-from gateway.chat.native_order import NativeOrderDesk
+from gateway.chat.native_order import NativeDesk
 from gateway.chat.preference import APPLIED, prefers_async
 from gateway.chat.reader_access import RequireReader
 from gateway.chat.resume import Resumption
 from gateway.chat.schemas import ChatJob, ChatRequest, JobPage, StoppingJob
 from gateway.chat.stream_links import StreamLinks
-from gateway.chat.submit import Acceptance, ChatDesk, Submission
+from gateway.chat.submit import Acceptance, Submission
 from gateway.dependencies import Injected
 from gateway.operation import Answer, Operation, Parameter
 from gateway.principal import AuthenticatedRequest, RequirePrincipal
@@ -92,9 +92,7 @@ STREAM_HEADERS = {"X-Accel-Buffering": "no"}
         is_limited=True,
     ),
 )
-async def create_chat(
-    request: AuthenticatedRequest, native_orders: Injected[NativeOrderDesk], chats: Injected[ChatDesk]
-) -> Response[Any]:
+async def create_chat(request: AuthenticatedRequest, native: Injected[NativeDesk]) -> Response[Any]:
     """Return the chunks of the answer as one JSON array, or with `Prefer: respond-async` at once the job.
 
     If the client goes away, the job is cancelled; with an `Idempotency-Key` only after `DISCONNECT_GRACE_SECS`, with
@@ -103,8 +101,8 @@ async def create_chat(
     the answer is there says `draining`: sent again with the same key, the request gets the same job.
     """
     if prefers_async(request.scope["headers"]):
-        return _accepted(await chats.accept(request, await native_orders.take(request, is_durable=True)))
-    async with chats.submit(request, await native_orders.take(request)) as submission:
+        return _accepted(await native.chats.accept(request, await native.take(request, is_durable=True)))
+    async with native.chats.submit(request, await native.take(request)) as submission:
         add_response_headers(request.scope, _headers(submission))
         events = await collect(submission.reader, request.receive)
     return Response(_whole(events), status_code=HTTPStatus.OK, media_type="application/json")
@@ -123,9 +121,7 @@ async def create_chat(
         is_limited=True,
     ),
 )
-async def stream_chat(
-    request: AuthenticatedRequest, native_orders: Injected[NativeOrderDesk], chats: Injected[ChatDesk]
-) -> Stream:
+async def stream_chat(request: AuthenticatedRequest, native: Injected[NativeDesk]) -> Stream:
     """Return server-sent events: `queued`, `started`, `chunk` …, one of which ends the stream, or `error`.
 
     `resumed` tells of an attempt that failed in the middle of the answer. With `mode` `continued` the text goes on, and
@@ -135,8 +131,8 @@ async def stream_chat(
     the stream begins, and the reply, or as much as there is of it, before the stream ends, whoever reads it.
     """
     async with AsyncExitStack() as stack:
-        order = await native_orders.take(request, is_stream=True)
-        submission = await stack.enter_async_context(chats.submit(request, order))
+        order = await native.take(request, is_stream=True)
+        submission = await stack.enter_async_context(native.chats.submit(request, order))
         frames = _frames(stack.pop_all(), submission.reader)
     # A generator that was never begun never cleans up; from here on this one does, whatever becomes of the response.
     await anext(frames)

@@ -15,7 +15,7 @@ from gateway.admission.open_streams import OpenStreams
 from gateway.admission.rate_limit import LimitState
 from gateway.chat.idempotency import HEADER as KEY_HEADER
 from gateway.chat.look_up import JobDesk
-from gateway.chat.order import Order
+from gateway.chat.order import Order, OrderDesk
 from gateway.chat.queue_position import queued_notice
 from gateway.chat.resume import Resumption
 from gateway.chat.schemas import ChatJob
@@ -49,6 +49,7 @@ class ChatDesk:
     """Submits orders for the handlers, whatever surface they came by.
 
     Args:
+        orders: Takes them down.
         relay: Where the events of jobs arrive.
         gate: The way into the queue.
         durable_gate: The way into it by PostgreSQL.
@@ -65,6 +66,7 @@ class ChatDesk:
     def __init__(
         self,
         *,
+        orders: OrderDesk,
         relay: Relay,
         gate: Gate,
         durable_gate: DurableGate,
@@ -76,6 +78,7 @@ class ChatDesk:
         links: StreamLinks,
         new_meter: Callable[..., ReplyMeter],
     ) -> None:
+        self.orders = orders
         self._relay = relay
         self._gate = gate
         self._durable_gate = durable_gate

@@ -4,7 +4,6 @@ import msgspec
 import pytest
 
 from gateway.admission.rate_limit import Limit, LimitState, refusal
-from gateway.error_dialects import dialect_of
 from gateway.error_responses import answer
 from shared.errors import DeeperSensorError, InvalidRequestError, ModelNotFoundError
 
@@ -38,14 +37,25 @@ def test_the_status_of_a_wrong_request(path: str, error: DeeperSensorError, stat
     assert answer(error, path).status_code == status
 
 
-def test_openais_clients_are_told_of_limits_in_its_words() -> None:
-    user = Limit(scope="user", name="ada", per_minute=60, burst=60)
-    refused = refusal([LimitState(limit=user, remaining=50, reset_s=9.2)], index=1, retry_after_us=1_200_000)
+USER = LimitState(limit=Limit(scope="user", name="ada", per_minute=60, burst=60), remaining=50, reset_s=9.2)
 
-    headers = answer(refused, "/openai/v1/chat/completions").headers
+
+def test_openais_clients_are_told_of_limits_in_its_words() -> None:
+    headers = answer(refusal([USER], index=1, retry_after_us=1_200_000), "/openai/v1/chat/completions").headers
 
     assert headers["Retry-After"] == "2"
     assert (headers["x-ratelimit-limit-requests"], headers["x-ratelimit-remaining-requests"]) == ("60", "50")
     assert headers["x-ratelimit-reset-requests"] == "10s"
-    assert not any(name.startswith("x-ratelimit") for name in answer(refused, "/v1/chat").headers)
-    assert dialect_of("/openai/v1").says_whether_to_retry
+    assert "X-Should-Retry" not in headers
+
+
+def test_others_are_not() -> None:
+    headers = answer(refusal([USER], index=1, retry_after_us=1_200_000), "/v1/chat").headers
+
+    assert headers.keys() == {"Retry-After", "RateLimit", "RateLimit-Policy"}
+
+
+def test_openais_clients_are_told_when_they_would_ask_again_too_soon() -> None:
+    headers = answer(refusal([USER], index=1, retry_after_us=61_000_000), "/openai/v1/chat/completions").headers
+
+    assert (headers["Retry-After"], headers["X-Should-Retry"]) == ("61", "false")

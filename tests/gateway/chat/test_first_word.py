@@ -7,6 +7,7 @@ import pytest
 from litestar.types import HTTPDisconnectEvent, Receive
 from redis.asyncio import Redis
 
+from gateway.chat.collect import PIECES
 from gateway.chat.first_word import first_word
 from gateway.error_responses import ReportedError
 from gateway.relay import Reader, Relay
@@ -115,23 +116,41 @@ async def test_an_answer_that_begins_anew_before_its_first_word_goes_on(told: To
     assert [event.kind for event in await read(told)] == [STARTED, RESUMED, CHUNK, DONE]
 
 
-@pytest.mark.parametrize("in_one_batch", [True, False], ids=["at once", "later"])
-async def test_an_answer_that_begins_anew_ends_with_an_error(told: Told, *, in_one_batch: bool) -> None:
+async def test_an_answer_that_begins_anew_when_it_was_shown_ends_with_an_error(told: Told) -> None:
     told.tell(STARTED)
     told.tell(CHUNK)
-    if in_one_batch:
-        told.tell(RESUMED, again("restarted"))
     batches = await first_word(told.reader, stays, patience_s=LONG_S)
-    if not in_one_batch:
-        told.tell(CHUNK)
-        told.tell(RESUMED, again("restarted"))
-    told.tell(CHUNK)
-    told.tell(DONE)
+    shown = await anext(batches)
+    for kind, payload in (
+        (RESUMED, again("continued")),
+        (CHUNK, b"{}"),
+        (RESUMED, again("restarted")),
+        (CHUNK, b"{}"),
+        (DONE, b"{}"),
+    ):
+        told.tell(kind, payload)
 
-    events = [event async for batch in batches for event in batch]
+    shown += [event async for batch in batches for event in batch]
 
-    assert [event.kind for event in events] == [STARTED, CHUNK, *([] if in_one_batch else [CHUNK]), ERROR]
-    assert b'"worker_lost"' in events[-1].payload
+    assert [event.kind for event in shown] == [STARTED, CHUNK, RESUMED, CHUNK, ERROR]
+    assert b'"worker_lost"' in shown[-1].payload
+
+
+async def test_of_an_answer_that_was_begun_anew_before_it_is_shown_the_last_beginning_counts(told: Told) -> None:
+    """As of a job that is read again, for an idempotency key."""
+    for kind, payload in (
+        (STARTED, b"{}"),
+        (CHUNK, b"1"),
+        (RESUMED, again("restarted")),
+        (CHUNK, b"2"),
+        (RESUMED, again("restarted")),
+        (CHUNK, b"3"),
+        (RESUMED, again("continued")),
+        (DONE, b"4"),
+    ):
+        told.tell(kind, payload)
+
+    assert [event.payload for event in await read(told) if event.kind in PIECES] == [b"3", b"4"]
 
 
 @pytest.mark.parametrize(
