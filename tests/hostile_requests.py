@@ -6,6 +6,7 @@ method and credential that is none. `./dev chaos` sends the same.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from http import HTTPStatus
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import httpx
@@ -20,6 +21,7 @@ from gateway.chat import free_json
 from gateway.chat.schemas import ChatRequest, Options
 from gateway.conversations.schemas import Renaming
 from gateway.draining import Draining
+from gateway.error_dialects import OLLAMA, OPENAI, OllamaErrorBody, dialect_of
 from gateway.metrics.declared import Metrics
 from gateway.operation import Operation
 from gateway.schema import describe_routes
@@ -66,23 +68,32 @@ class HostileRequest(Struct, frozen=True):
         if (response.status_code, response.headers.get("Content-Type")) != (self.status, "application/json"):
             yield f"{response.status_code} {response.headers} {response.text[:500]}"
             return
-        error = response.json().get("error", {})
-        if error.keys() != {"code", "type", "message", "param", "request_id"} or error["code"] != self.code:
+        request_id = response.headers.get("X-Request-Id", "")
+        if not _HARMLESS_ID.fullmatch(request_id):
+            yield f"the request id is {request_id}"
+        yield from self._faults_of_headers(response.headers)
+        error = response.json().get("error")
+        if dialect_of(self.path).kind is OllamaErrorBody:
+            message = error
+        elif error.keys() != {"code", "type", "message", "param", "request_id"} or error["code"] != self.code:
             yield f"expected {self.code}: {response.text[:500]}"
             return
-        if self.param is not None and error["param"] != self.param:
-            yield f"expected the field {self.param}: {error}"
-        if CANARY in error["message"]:
-            yield f"what was sent comes back: {error}"
-        request_id = response.headers.get("X-Request-Id", "")
-        if not _HARMLESS_ID.fullmatch(request_id) or error["request_id"] != request_id:
-            yield f"the request id is {request_id}"
-        missing = {(name.decode(), value.decode()) for name, value in SECURITY_HEADERS} - response.headers.items()
+        else:
+            message = error["message"]
+            if self.param is not None and error["param"] != self.param:
+                yield f"expected the field {self.param}: {error}"
+            if error["request_id"] != request_id:
+                yield f"the request id is {request_id}: {error}"
+        if not isinstance(message, str) or CANARY in message:
+            yield f"no message, or what was sent comes back: {error}"
+
+    def _faults_of_headers(self, headers: httpx.Headers) -> Iterator[str]:
+        missing = {(name.decode(), value.decode()) for name, value in SECURITY_HEADERS} - headers.items()
         if missing:
             yield f"without {missing}"
-        if (self.status == 401) != ("WWW-Authenticate" in response.headers):
+        if (self.status == 401) != ("WWW-Authenticate" in headers):
             yield "WWW-Authenticate belongs to every 401 and to nothing else"
-        if self.status == 405 and not response.headers.get("Allow"):
+        if self.status == 405 and not headers.get("Allow"):
             yield "without Allow"
 
 
@@ -129,14 +140,15 @@ def hostile_requests(model: str) -> list[HostileRequest]:
     """Return all of them; `model` is one that there is."""
     every = routes()
     below_v1 = [route for route in every if route.path.startswith("/v1/")]
+    surfaces = [route for route in every if route.path.startswith(("/v1/", f"{OPENAI}/", f"{OLLAMA}/"))]
     return [
-        *_with_bodies(route for route in below_v1 if route.operation.body),
-        *_with_fields(route for route in below_v1 if route.operation.body not in (None, ChatRequest)),
+        *_with_bodies(route for route in surfaces if route.operation.body),
+        *_with_fields(route for route in surfaces if route.operation.body not in (None, ChatRequest)),
         *_with_queries(below_v1),
-        *_with_ids(route for route in below_v1 if "{" in route.path),
+        *_with_ids(route for route in below_v1 if "_id}" in route.path),
         *_with_methods(every),
         *_with_pages(below_v1),
-        *_without_credentials(route for route in below_v1 if route.access is not Access.PUBLIC),
+        *_without_credentials(route for route in surfaces if route.access is not Access.PUBLIC),
         *_chats(model),
         *_options(model),
         *_headers_of_chats(model),
@@ -228,11 +240,23 @@ def _with_bodies(routes: Iterator[Route]) -> Iterator[HostileRequest]:
         for name, body in [*NO_JSON.items()][::step]:
             yield HostileRequest(f"{route.name}: {name}", route.method, route.at(), 400, "malformed_body", body, _JSON)
         for name, body in [*NO_VALUE.items()][::step]:
-            yield HostileRequest(f"{route.name}: {name}", route.method, route.at(), 422, "invalid_request", body, _JSON)
+            yield _invalid(f"{route.name}: {name}", route, body)
         for name, headers in [*NO_MEDIA_TYPE.items()][::step]:
-            yield HostileRequest(
-                f"{route.name}: {name}", route.method, route.at(), 415, "unsupported_media_type", b"{}", headers
-            )
+            if _takes_any_media_type(route) and not any(header == "Content-Encoding" for header, _ in headers):
+                yield _invalid(f"{route.name}: {name}", route, b"{}", headers)
+            else:
+                yield HostileRequest(
+                    f"{route.name}: {name}", route.method, route.at(), 415, "unsupported_media_type", b"{}", headers
+                )
+
+
+def _takes_any_media_type(route: Route) -> bool:
+    return route.path.startswith(f"{OLLAMA}/")
+
+
+def _invalid(name: str, route: Route, body: bytes, headers: Headers = _JSON) -> HostileRequest:
+    status = dialect_of(route.path).status(HTTPStatus.UNPROCESSABLE_ENTITY)
+    return HostileRequest(name, route.method, route.at(), status, "invalid_request", body, headers)
 
 
 VALUES: Mapping[str, object] = {
@@ -266,15 +290,8 @@ def _with_fields(routes: Iterator[Route]) -> Iterator[HostileRequest]:
             for name, value in VALUES.items():
                 must = field.name in ONE_LINERS and isinstance(value, str)
                 if must or _is_refused(value, field.type):
-                    yield HostileRequest(
-                        f"{route.name}: {name} as {field.encode_name}",
-                        route.method,
-                        route.at(),
-                        422,
-                        "invalid_request",
-                        _encode({field.encode_name: value}),
-                        _JSON,
-                    )
+                    body = _encode({field.encode_name: value})
+                    yield _invalid(f"{route.name}: {name} as {field.encode_name}", route, body)
 
 
 def _is_refused(value: object, kind: Any) -> bool:  # noqa: ANN401  a type

@@ -101,7 +101,7 @@ def _names_an_id(body: type[Struct]) -> bool:
 
 
 ROUTES = routes()
-BY_PATH = [route for route in ROUTES if "{" in route.path]
+BY_PATH = [route for route in ROUTES if "_id}" in route.path]
 BY_BODY = [route for route in ROUTES if route.operation.body and _names_an_id(route.operation.body)]
 BY_CURSOR = [route for route in ROUTES if any(parameter.name == "cursor" for parameter in route.operation.parameters)]
 
