@@ -22,6 +22,7 @@ from gateway.metrics.declared import Metrics
 from gateway.metrics.refusals import count_refusal
 from gateway.metrics.routes import metrics_routes
 from gateway.models.routes import model_routes
+from gateway.openai_api.routes import openai_routes
 from gateway.request_log import RequestLog
 from gateway.request_target import check_target
 from gateway.response_headers import ResponseHeaders
@@ -68,6 +69,7 @@ def create_routes(
             chat_routes,
             stream_routes,
             conversation_routes,
+            openai_routes,
             *([metrics_routes(settings.metrics.metrics_token)] if settings.metrics.beside_the_api else []),
             *([schema_routes] if settings.server.schema_enabled else []),
         ],

@@ -27,6 +27,7 @@ STATUS: Mapping[type[DeeperSensorError], int] = {
     DeeperSensorError: 500,
     errors.InvalidRequestError: 422,
     errors.MalformedBodyError: 400,
+    errors.UnsupportedParameterError: 400,
     errors.InvalidEventIdError: 400,
     errors.UnsupportedMediaTypeError: 415,
     errors.BodyTooLargeError: 413,

@@ -20,6 +20,7 @@ class Answer(Struct, frozen=True):
     kind: Any = None  # the type of the body; None: there is none
     media_type: str = JSON
     headers: Sequence[str] = ()  # beyond those that every response has
+    streams: str | None = None  # the media type in which it comes piece by piece, if the client likes; None: never
 
 
 class Parameter(Struct, frozen=True):

@@ -220,8 +220,11 @@ def _errors(route: _Route) -> set[type[DeeperSensorError]]:
 
 
 def _response(answer: Answer, refs: Refs, headers: Sequence[str]) -> dict[str, Any]:
-    content = {} if answer.kind is None else {"content": {answer.media_type: {"schema": refs[answer.kind]}}}
-    return {"description": answer.description, "headers": _header_refs(headers), **content}
+    content = {} if answer.kind is None else {answer.media_type: {"schema": refs[answer.kind]}}
+    if answer.streams is not None:
+        content[answer.streams] = {"schema": {"type": "string"}}
+    described = {"description": answer.description, "headers": _header_refs(headers)}
+    return {**described, "content": content} if content else described
 
 
 def _error_response(

@@ -37,6 +37,12 @@ class MalformedBodyError(InvalidRequestError):
     code = "malformed_body"
 
 
+class UnsupportedParameterError(InvalidRequestError):
+    """The parameter at fault, or this value of it, asks for what there is not here."""
+
+    code = "unsupported_parameter"
+
+
 class InvalidEventIdError(InvalidRequestError):
     """`Last-Event-ID` is no id of an event, or of one that the stream does not have (yet)."""
 

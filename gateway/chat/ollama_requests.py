@@ -22,7 +22,7 @@ class OllamaChat(Struct, frozen=True, omit_defaults=True):
     stream: Literal[True]
     options: Options | None = None
     format: Format | None = None
-    tools: list[dict[str, Any]] | None = None
+    tools: Sequence[Struct | dict[str, Any]] | None = None
     think: Think | None = None
 
 

@@ -14,8 +14,9 @@ from gateway.access import Access
 from gateway.admission.limited_routes import LimitByUser, LimitStreams
 from gateway.admission.rate_limit_headers import rate_limit_headers
 from gateway.chat import disconnect, idempotency
+from gateway.chat.answering import STREAM_HEADERS, answer_headers, answer_whole
 from gateway.chat.cancel import Canceller
-from gateway.chat.collect import PIECES, collect
+from gateway.chat.collect import PIECES
 from gateway.chat.event_stream import RETRY, RETRY_SOON, to_frames
 from gateway.chat.idempotency import REPLAYED
 from gateway.chat.list_jobs import STATUS_PATTERN, JobList
@@ -26,13 +27,12 @@ from gateway.chat.reader_access import RequireReader
 from gateway.chat.resume import Resumption
 from gateway.chat.schemas import ChatJob, ChatRequest, JobPage, StoppingJob
 from gateway.chat.stream_links import StreamLinks
-from gateway.chat.submit import Acceptance, Submission
+from gateway.chat.submit import Acceptance
 from gateway.dependencies import Injected
 from gateway.operation import Answer, Operation, Parameter
 from gateway.principal import AuthenticatedRequest, RequirePrincipal
 from gateway.relay import Reader
 from gateway.request_header import single_header
-from gateway.response_headers import add_response_headers
 from shared.errors import (
     AnswerExpiredError,
     ConversationBusyError,
@@ -71,7 +71,6 @@ ASKING = (idempotency.PARAMETER, disconnect.PARAMETER)
 PREFERENCE = Parameter(
     "Prefer", "header", "`respond-async`: answer with the job at once, and keep its answer for days."
 )
-STREAM_HEADERS = {"X-Accel-Buffering": "no"}
 
 
 @post(
@@ -102,10 +101,8 @@ async def create_chat(request: AuthenticatedRequest, native: Injected[NativeDesk
     """
     if prefers_async(request.scope["headers"]):
         return _accepted(await native.chats.accept(request, await native.take(request, is_durable=True)))
-    async with native.chats.submit(request, await native.take(request)) as submission:
-        add_response_headers(request.scope, _headers(submission))
-        events = await collect(submission.reader, request.receive)
-    return Response(_whole(events), status_code=HTTPStatus.OK, media_type="application/json")
+    answered = await answer_whole(request, await native.take(request), native.chats)
+    return Response(_whole(answered.events), status_code=HTTPStatus.OK, media_type="application/json")
 
 
 @post(
@@ -139,7 +136,7 @@ async def stream_chat(request: AuthenticatedRequest, native: Injected[NativeDesk
     return Stream(
         frames,
         media_type="text/event-stream",
-        headers={**_headers(submission), **STREAM_HEADERS},
+        headers={**answer_headers(request, submission), **STREAM_HEADERS},
     )
 
 
@@ -160,11 +157,6 @@ def _accepted(acceptance: Acceptance) -> Response[ChatJob]:
             **rate_limit_headers(acceptance.limits),
         },
     )
-
-
-def _headers(submission: Submission) -> dict[str, str]:
-    replayed = REPLAYED if submission.is_replay else {}
-    return {"X-Job-Id": submission.job_id, **replayed, **rate_limit_headers(submission.limits)}
 
 
 async def _frames(stack: AsyncExitStack, reader: Reader) -> AsyncGenerator[bytes]:
