@@ -25,6 +25,7 @@ permanent list at the end, whose size is bounded by what they index. Job ids are
 | ds:models               | sorted set | models ever announced; score = last time, ms             | workers          |
 | ds:workers              | sorted set | worker ids; score = end of their lease, ms               | workers          |
 | ds:worker:<id>          | string     | what the worker announces, JSON (shared/registry.py)     | workers          |
+| ds:model:<digest>       | string     | what Ollama knows of it (shared/model_descriptions.py)   | workers          |
 | ds:limit:<scope>:<name> | string     | what is lacking of a rate (shared/scripts/bucket.lua)    | admit, settle    |
 | ds:streams:<scope>:<name> | sorted set | ids of open streams; score = end of the lease, ms      | admit, gateways  |
 | ds:idempotency:<digest> | string     | job id and fingerprint (shared/idempotency.py)           | admit, stop      |
@@ -52,6 +53,7 @@ RESERVED = "ds:reserved:"
 MODELS = "ds:models"
 WORKERS = "ds:workers"
 WORKER = "ds:worker:"
+MODEL = "ds:model:"
 LIMIT = "ds:limit:"
 STREAMS = "ds:streams:"
 IDEMPOTENCY = "ds:idempotency:"

@@ -8,7 +8,7 @@ may wait.
 """
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 from redis.asyncio import Redis
 
 from shared import redis_keys
@@ -19,13 +19,30 @@ KNOWN_FOR_MS = 24 * 3_600_000
 FORGET_AFTER_MS = 30 * KNOWN_FOR_MS
 
 
-class ModelOffer(Struct, frozen=True):
-    """One model that a worker's Ollama has."""
+class InMemory(Struct, frozen=True, omit_defaults=True):
+    """How a model stands in memory."""
+
+    size_bytes: int = 0  # in all
+    size_vram_bytes: int = 0  # of it on the GPU
+    context_length: int = 0  # tokens; 0: this Ollama does not say
+    expires_at: str = ""  # when it leaves, as Ollama writes it; empty: it does not say
+
+
+class ModelOffer(Struct, frozen=True, omit_defaults=True):
+    """One model that a worker's Ollama has; what is known of its digest is in shared/model_descriptions.py."""
 
     name: str  # with tag
     digest: str
     size_bytes: int
-    loaded: bool  # answers without loading first
+    modified_at: str = ""  # as Ollama writes it, with nanoseconds and zone; empty: it does not say
+    details: Raw = Raw(b"{}")  # format, family, sizes and the like, as Ollama writes them
+    capabilities: tuple[str, ...] = ()
+    memory: InMemory | None = None  # None: it has to be loaded first
+
+    @property
+    def loaded(self) -> bool:
+        """Whether it answers without loading first."""
+        return self.memory is not None
 
 
 class Announcement(Struct, frozen=True):

@@ -11,11 +11,12 @@ from redis.exceptions import RedisError
 
 from shared.errors import UpstreamError
 from shared.job_queue import WORKER_LEASE_MS
-from shared.registry import ANNOUNCE_EVERY_S, Announcement, ModelOffer, announce, withdraw
+from shared.registry import ANNOUNCE_EVERY_S, Announcement, InMemory, ModelOffer, announce, withdraw
 from worker.circuit_breaker import CircuitBreaker
+from worker.describer import Describer
 from worker.job_worker import JobWorker
 from worker.mailbox import Mailbox
-from worker.ollama import Ollama
+from worker.ollama import LoadedModel, ModelTag, Ollama
 from worker.slots import Slots
 
 RETRY_OLLAMA_S = 1.0
@@ -35,6 +36,7 @@ class Announcer:
         mailbox: Mailbox,
         slots: Slots,
         breaker: CircuitBreaker,
+        describer: Describer,
         worker_id: str,
     ) -> None:
         self._redis = redis
@@ -43,6 +45,7 @@ class Announcer:
         self._mailbox = mailbox
         self._slots = slots
         self._breaker = breaker
+        self._describer = describer
         self._worker_id = worker_id
 
     async def run(self) -> None:
@@ -58,6 +61,7 @@ class Announcer:
         """Look at Ollama once and announce what is there."""
         offers, version = await self._look()
         self._worker.loaded = frozenset(offer.name for offer in offers if offer.loaded)
+        self._describer.offer(offers)
         await self._adopt(frozenset(offer.name for offer in offers))
         try:
             await announce(self._redis, self._announcement(offers, version), lease_ms=WORKER_LEASE_MS)
@@ -73,15 +77,12 @@ class Announcer:
 
     async def _look(self) -> tuple[tuple[ModelOffer, ...], str]:
         try:
-            tags, loaded, version = await asyncio.gather(
-                self._ollama.tags(), self._ollama.loaded(), self._ollama.version()
-            )
+            tags, loaded, version = await asyncio.gather(self._ollama.tags(), self._ollama.ps(), self._ollama.version())
         except UpstreamError as error:
             _log.warning("ollama_unreachable", extra={"error": error.message})
             return (), ""
-        offers = (
-            ModelOffer(name=tag.name, digest=tag.digest, size_bytes=tag.size, loaded=tag.name in loaded) for tag in tags
-        )
+        in_memory = {model.name: model for model in loaded}
+        offers = (_offer(tag, in_memory.get(tag.name)) for tag in tags)
         return tuple(sorted(offers, key=lambda offer: offer.name)), version
 
     async def _adopt(self, models: frozenset[str]) -> None:
@@ -106,3 +107,21 @@ class Announcer:
             draining=not self._worker.allow_pick_jobs,
             tasks=len(asyncio.all_tasks()),
         )
+
+
+def _offer(tag: ModelTag, loaded: LoadedModel | None) -> ModelOffer:
+    return ModelOffer(
+        name=tag.name,
+        digest=tag.digest,
+        size_bytes=tag.size,
+        modified_at=tag.modified_at,
+        details=tag.details,
+        capabilities=tag.capabilities or (),
+        memory=loaded
+        and InMemory(
+            size_bytes=loaded.size,
+            size_vram_bytes=loaded.size_vram,
+            context_length=loaded.context_length,
+            expires_at=loaded.expires_at,
+        ),
+    )

@@ -17,6 +17,7 @@ from shared.settings import DatabaseSettings, RedisSettings
 from shared.token_log import TokenLogWriter
 from worker.announcer import Announcer
 from worker.circuit_breaker import CircuitBreaker
+from worker.describer import Describer
 from worker.generate_reply import Author, generate_reply
 from worker.job_worker import JobWorker
 from worker.ledger import Ledger
@@ -69,6 +70,7 @@ async def work(
             ended=ledger.enter,
         )
         mailbox = Mailbox(listening, worker, worker_id)
+        describer = Describer(redis=redis, ollama=ollama)
         announcer = Announcer(
             redis=redis,
             ollama=ollama,
@@ -76,6 +78,7 @@ async def work(
             mailbox=mailbox,
             slots=slots,
             breaker=breaker,
+            describer=describer,
             worker_id=worker_id,
         )
         await mailbox.listen_for([])
@@ -87,6 +90,7 @@ async def work(
                     ("log", logs.run()),
                     ("mailbox", mailbox.run()),
                     ("announcer", announcer.run()),
+                    ("describer", describer.run()),
                     ("ledger", ledger.run()),
                     ("breaker", breaker.run()),
                     ("claims", worker.main()),

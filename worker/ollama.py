@@ -11,7 +11,7 @@ import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 import httpx
 import msgspec
@@ -78,22 +78,19 @@ class ModelTag(Struct, frozen=True):
     name: str  # with tag
     digest: str = ""
     size: int = 0  # bytes on disk
+    modified_at: str = ""  # RFC 3339, with nanoseconds and the host's zone
+    details: msgspec.Raw = msgspec.Raw(b"{}")
+    capabilities: tuple[str, ...] | None = None
 
 
 class LoadedModel(Struct, frozen=True):
     """One model that is in memory."""
 
     name: str  # with tag
+    size: int = 0  # bytes in all
     size_vram: int = 0  # bytes
     context_length: int = 0  # tokens; 0: this Ollama does not say
-
-
-class ModelDescription(Struct, frozen=True):
-    """What Ollama knows of one model."""
-
-    capabilities: list[str] = []
-    details: dict[str, Any] = {}
-    model_info: dict[str, Any] = {}
+    expires_at: str = ""  # as in `ModelTag.modified_at`
 
 
 class Embeddings(Struct, frozen=True):
@@ -209,19 +206,15 @@ class Ollama:
         """Return the models that are in memory."""
         return (await self._ask_about_models("/api/ps", _Loaded)).models or []
 
-    async def loaded(self) -> frozenset[str]:
-        """Return the names of the models that are in memory."""
-        return frozenset(model.name for model in await self.ps())
-
     async def load(self, name: str) -> None:
         """Have a model in memory, and ask it nothing."""
         body = msgspec.json.encode({"model": name, "stream": False})
         await self._ask(self._post("/api/generate", body, _LOADING, _NO_HEADERS), _Loading, _LOADING)
 
-    async def show(self, name: str) -> ModelDescription:
-        """Return what Ollama knows of a model."""
+    async def show(self, name: str) -> dict[str, msgspec.Raw]:
+        """Return what Ollama knows of a model, field by field."""
         request = self._post("/api/show", msgspec.json.encode({"model": name}), _ABOUT_MODELS, _NO_HEADERS)
-        return await self._ask(request, ModelDescription, _ABOUT_MODELS)
+        return await self._ask(request, dict[str, msgspec.Raw], _ABOUT_MODELS)
 
     async def version(self) -> str:
         """Return Ollama's version."""

@@ -124,6 +124,7 @@ class DemoModel:
         self.capabilities = list(capabilities)
         self.goes_on = goes_on
         self.shows_prompts = True  # as Ollama has done for a while
+        self.modified_at = datetime.now(UTC)
         self._loaded_until: dict[str, datetime] = {}
 
     def application(self) -> web.Application:
@@ -181,6 +182,22 @@ class DemoModel:
             }
         )
 
+    def description_of(self, model: str) -> dict[str, Any]:
+        """Return what `/api/show` tells of a model, by its whole name."""
+        return {
+            "modelfile": f"FROM /var/lib/demo/blobs/sha256-{digest_of(model)}\n",
+            "template": "{{ .Prompt }}",
+            "details": _details(),
+            "model_info": {
+                "general.architecture": "demo",
+                "general.parameter_count": 0,
+                "demo.context_length": CONTEXT_LENGTH,
+                "demo.embedding_length": EMBEDDING_LENGTH,
+            },
+            "capabilities": self.capabilities,
+            "modified_at": timestamp(self.modified_at),
+        }
+
     async def _running(self, _request: web.Request) -> web.Response:
         return web.Response(text="Ollama is running")
 
@@ -188,15 +205,34 @@ class DemoModel:
         return _json(encode({"version": VERSION}))
 
     async def _tags(self, _request: web.Request) -> web.Response:
-        return _json(
-            encode({"models": [self._description(name) | {"modified_at": timestamp()} for name in self.models]})
-        )
+        models = [
+            {
+                "name": name,
+                "model": name,
+                "modified_at": timestamp(self.modified_at),
+                "size": 0,
+                "digest": digest_of(name),
+                "details": _details(),
+                "capabilities": self.capabilities,
+            }
+            for name in self.models
+        ]
+        return _json(encode({"models": models}))
 
     async def _ps(self, _request: web.Request) -> web.Response:
         now = datetime.now(UTC)
         loaded = [
-            self._description(name) | {"expires_at": timestamp(until), "size_vram": 0, "context_length": CONTEXT_LENGTH}
-            for name, until in self._loaded_until.items()
+            {
+                "name": name,
+                "model": name,
+                "size": 0,
+                "digest": digest_of(name),
+                "details": _details(),
+                "expires_at": timestamp(until),
+                "size_vram": 0,
+                "context_length": CONTEXT_LENGTH,
+            }
+            for name, until in sorted(self._loaded_until.items(), key=lambda entry: entry[1], reverse=True)
             if until > now
         ]
         return _json(encode({"models": loaded}))
@@ -207,23 +243,7 @@ class DemoModel:
         if not model:
             raise RefusedError(400, "model is required")
         self._require(model)
-        return _json(
-            encode(
-                {
-                    "modelfile": f"FROM {full_name(model)}",
-                    "template": "{{ .Prompt }}",
-                    "details": _details(),
-                    "model_info": {
-                        "general.architecture": "demo",
-                        "general.parameter_count": 0,
-                        "demo.context_length": CONTEXT_LENGTH,
-                        "demo.embedding_length": EMBEDDING_LENGTH,
-                    },
-                    "capabilities": self.capabilities,
-                    "modified_at": timestamp(),
-                }
-            )
-        )
+        return _json(encode(self.description_of(full_name(model))))
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         call = await read_body(request, ChatCall)
@@ -268,9 +288,6 @@ class DemoModel:
 
     def _load(self, call: ModelCall) -> None:
         self._loaded_until[full_name(call.model)] = datetime.now(UTC) + KEEP_ALIVE
-
-    def _description(self, name: str) -> dict[str, Any]:
-        return {"name": name, "model": name, "size": 0, "digest": digest_of(name), "details": _details()}
 
 
 def introduce_and_repeat(question: str) -> Iterable[str]:

@@ -38,7 +38,7 @@ async def unserved(stack: Stack) -> str:
 
 async def come_and_go(redis: Redis, model: str) -> None:
     """Announce a model as a worker does, and leave."""
-    offer = ModelOffer(name=model, digest="", size_bytes=0, loaded=False)
+    offer = ModelOffer(name=model, digest="", size_bytes=0)
     worker = Announcement(
         id="gone", host="", pid=0, models=(offer,), slots=1, max_jobs=1, ollama_version="", draining=False
     )

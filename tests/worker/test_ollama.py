@@ -180,10 +180,10 @@ async def test_embed_gives_a_vector_for_each_text(ollama: Ollama) -> None:
 async def test_models_are_described(double: OllamaDouble, ollama: Ollama) -> None:
     double.script("other:1b", Answer())
     assert [tag.name for tag in await ollama.tags()] == ["demo:latest", "other:1b"]
-    assert await ollama.loaded() == frozenset()
+    assert await ollama.ps() == []
     await everything(ollama.chat(chat("other:1b")))
-    assert await ollama.loaded() == {"other:1b"}
-    assert "completion" in (await ollama.show("demo")).capabilities
+    assert [(model.name, model.context_length) for model in await ollama.ps()] == [("other:1b", 4096)]
+    assert b"completion" in bytes((await ollama.show("demo"))["capabilities"])
     assert await ollama.version() == "0.0.0-demo"
 
 

@@ -17,13 +17,13 @@ from shared import redis_keys
 from shared.ids import new_id
 from shared.job_queue import WORKER_LEASE_MS
 from shared.redis_client import connect
-from shared.registry import Announcement, ModelOffer, announce, withdraw
+from shared.registry import Announcement, InMemory, ModelOffer, announce, withdraw
 
 Sample = tuple[str, tuple[tuple[str, str], ...]]
 
 
 def offer(name: str, *, loaded: bool = False) -> ModelOffer:
-    return ModelOffer(name=name, digest="", size_bytes=1, loaded=loaded)
+    return ModelOffer(name=name, digest="", size_bytes=1, memory=InMemory() if loaded else None)
 
 
 def worker(id_: str, *models: ModelOffer, draining: bool = False, resting: tuple[str, ...] = ()) -> Announcement:

@@ -56,7 +56,7 @@ async def test_names_stay_known_when_redis_has_lost_them(redis: Redis) -> None:
 
 async def catalog_of(redis: Redis) -> ModelCatalog:
     """Return what a gateway knows when one worker serves `SERVED`."""
-    offers = tuple(ModelOffer(name, digest="", size_bytes=0, loaded=True) for name in SERVED)
+    offers = tuple(ModelOffer(name, digest="", size_bytes=0) for name in SERVED)
     worker = Announcement("w", "host", 1, offers, slots=1, max_jobs=1, ollama_version="", draining=False)
     await announce(redis, worker, lease_ms=60_000)
     catalog = ModelCatalog(redis, queue_without_workers=True)
