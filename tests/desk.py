@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from shared.events import ErrorBody, Event, EventKind
 from shared.job_queue import Claim, JobQueue
+from shared.jobs import JobKind
 from shared.token_log import TokenLogWriter
 from tests.jobs import MODEL, admit, append, claim_next, log_of, make_job, open_log
 from worker.job_in_hand import JobInHand
@@ -25,11 +26,16 @@ class Desk:
         self._writer = TokenLogWriter(redis)
 
     async def take(
-        self, claim: Claim | None = None, *, timeout_ms: int = 60_000, request: bytes = REQUEST
+        self,
+        claim: Claim | None = None,
+        *,
+        kind: JobKind = JobKind.CHAT,
+        timeout_ms: int = 60_000,
+        request: bytes = REQUEST,
     ) -> JobInHand:
         """Take a claimed job in hand, a new one unless given."""
         if claim is None:
-            await admit(self.queue, make_job(request=request, timeout_ms=timeout_ms))
+            await admit(self.queue, make_job(kind=kind, request=request, timeout_ms=timeout_ms))
             claim = await claim_next(self.queue)
         log = open_log(self._writer, claim)
         return JobInHand(claim, log, is_loaded=True)

@@ -30,6 +30,7 @@ _HANG_S = 20.0  # a limit for hanging, not an expectation
 def make_job(
     *,
     user: str = "alice",
+    kind: JobKind = JobKind.CHAT,
     model: str = MODEL,
     request: bytes = b'{"messages": []}',
     timeout_ms: int = 60_000,
@@ -41,7 +42,7 @@ def make_job(
     """Return a new job."""
     return Job(
         id=new_id(),
-        kind=JobKind.CHAT,
+        kind=kind,
         model=model,
         user_id=user,
         request=request,

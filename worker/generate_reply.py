@@ -179,7 +179,9 @@ def _end_spent(job: JobInHand, continuation: Continuation) -> None:
 
 
 async def _embed(author: Author, job: JobInHand) -> None:
-    answer = await author.ollama.embed(job.claim.job.request, deadlines=_deadlines(author, job), headers=_headers(job))
+    # Thousands of texts come back all at once, which on a slow machine takes as long as loading a model.
+    deadlines = deadlines_for(author.settings, is_loaded=False, calls_tools=False)
+    answer = await author.ollama.embed(job.claim.job.request, deadlines=deadlines, headers=_headers(job))
     job.first_token_ms = job.ran_ms()
     job.usage = Usage(prompt_tokens=bounded(answer.prompt_eval_count), completion_tokens=0)
     embedded = Embedded(
@@ -190,7 +192,12 @@ async def _embed(author: Author, job: JobInHand) -> None:
         timings=_timings(job, load_ms=bounded(answer.load_duration // 1_000_000)),
         job_id=job.claim.job.id,
     )
-    job.log.append(EventKind.DONE.value, encode_payload(embedded))
+    payload = encode_payload(embedded)
+    if len(payload) > author.settings.max_answer_bytes:
+        raise AnswerTooLargeError(
+            f"The embeddings are longer than {author.settings.max_answer_bytes} bytes: send fewer texts at once."
+        )
+    job.log.append(EventKind.DONE.value, payload)
 
 
 def _deadlines(author: Author, job: JobInHand) -> Deadlines:

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from shared.errors import JobError
 from shared.events import Chunk, Embedded, EventKind, Resumed, Started, Timings, Usage, encode_payload
 from shared.job_queue import JobQueue
-from shared.jobs import JobStatus
+from shared.jobs import JobKind, JobStatus
 from tests.desk import Desk
 from tests.jobs import MODEL
 from tests.ollama_double import Answer, Done, End, Fail, Hang, OllamaDouble, Raw, Step
@@ -122,6 +122,34 @@ class TestAnAnswer:
 
         assert await generate_reply(broken, job) == JobStatus.FAILED
         assert await desk.error(job) == JobError.code
+
+
+class TestEmbeddings:
+    NUMBERS = b"[[0.010071029,-1.7e-05,1],[0.0,-0.5,12345678]]"  # as Ollama writes float32
+    REQUEST = b'{"model":"demo:latest","input":["one","two"]}'
+
+    async def test_are_in_the_log_as_ollama_wrote_them(self, desk: Desk, author: Author, double: OllamaDouble) -> None:
+        answer = b'{"model":"demo","embeddings":%b,"load_duration":5000000,"prompt_eval_count":2}' % self.NUMBERS
+        double.script(MODEL, Answer((Raw(answer), End())))
+        job = await desk.take(kind=JobKind.EMBED, request=self.REQUEST)
+
+        assert await generate_reply(author, job) == JobStatus.COMPLETED
+
+        _, last = await desk.events(job)
+        assert last.kind == EventKind.DONE.value
+        embedded = msgspec.json.decode(last.payload, type=Embedded)
+        assert bytes(embedded.embeddings) == self.NUMBERS
+        assert embedded.usage == job.usage == Usage(prompt_tokens=2, completion_tokens=0)
+        assert (embedded.timings.load_ms, embedded.job_id) == (5, job.claim.job.id)
+
+    async def test_that_are_too_long_are_an_error(self, desk: Desk, author: Author, double: OllamaDouble) -> None:
+        answer = b'{"model":"demo","embeddings":[[%b1]]}' % (b"0.5," * 300)
+        double.script(MODEL, Answer((Raw(answer), End())))
+        job = await desk.take(kind=JobKind.EMBED, request=self.REQUEST)
+
+        assert await generate_reply(author, job) == JobStatus.FAILED
+        assert await desk.kinds(job) == b"se"
+        assert await desk.error(job) == "answer_too_large"
 
 
 class TestStopping:
