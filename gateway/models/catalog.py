@@ -4,19 +4,22 @@ import asyncio
 import contextlib
 import difflib
 import logging
+from collections.abc import Sequence
 from itertools import chain
 
 from msgspec import structs
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from shared import model_descriptions
 from shared.errors import ModelNotFoundError, NoWorkerError, StoreUnavailableError
 from shared.model_names import tagged
-from shared.registry import Registry, read_registry
+from shared.registry import Announcement, ModelOffer, Registry, read_registry
 
 RENEW_EVERY_S = 1.0  # a worker that dies says nothing; its lease ends
 NO_WORKER_RETRY_S = 5.0
 NEAR_MATCHES = 3
+MAX_NAME_CHARS = 256  # of a name that comes back in the answer
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +45,16 @@ class ModelCatalog:
         self._require_knowledge()
         return self._served
 
+    def live_workers(self) -> list[Announcement]:
+        """Return what the live workers that take jobs say of themselves.
+
+        Raises:
+            StoreUnavailableError: As in `served`.
+
+        """
+        self._require_knowledge()
+        return [worker for worker in self.registry.workers if not worker.draining]
+
     def resolve(self, name: str) -> str:
         """Return the full name of the model that `name` means: itself, or itself with the tag `latest`.
 
@@ -56,9 +69,19 @@ class ModelCatalog:
             for candidate in (name, tagged(name)):
                 if candidate in known:
                     return self._admit_unserved(candidate)
-        near = _near_matches(name, self._served)
-        hint = f" Did you mean {', '.join(near)}?" if near else ""
-        raise ModelNotFoundError(f"There is no model {name!r}.{hint}", param="model")
+        raise unknown_model(name, self._served)
+
+    async def description_of(self, offer: ModelOffer) -> bytes | None:
+        """Return what Ollama knows of a model, a JSON object; None: nobody has told it yet.
+
+        Raises:
+            StoreUnavailableError: Redis is out of reach.
+
+        """
+        try:
+            return await model_descriptions.read(self._redis, offer.digest)
+        except RedisError as error:
+            raise StoreUnavailableError("Models cannot be looked up just now.", retry_after_s=RENEW_EVERY_S) from error
 
     async def renew(self) -> None:
         """Read the registry once.
@@ -100,7 +123,15 @@ class ModelCatalog:
         raise NoWorkerError(f"No worker has {model!r} just now.", retry_after_s=NO_WORKER_RETRY_S)
 
 
-def _near_matches(name: str, served: list[str]) -> list[str]:
+def unknown_model(name: str, served: Sequence[str]) -> ModelNotFoundError:
+    """Return the error that tells that there is no model of this name, and which ones are much like it."""
+    near = _near_matches(name, served)
+    hint = f" Did you mean {', '.join(near)}?" if near else ""
+    shown = name if len(name) <= MAX_NAME_CHARS else f"{name[:MAX_NAME_CHARS]}…"
+    return ModelNotFoundError(f"Model {shown!r} not found.{hint}", param="model")
+
+
+def _near_matches(name: str, served: Sequence[str]) -> list[str]:
     """Return the models that are much like `name`, the likest first: with or without the tags, in whatever case."""
     models: dict[str, list[str]] = {}
     for model in served:

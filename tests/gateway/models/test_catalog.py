@@ -3,7 +3,8 @@ from redis.asyncio import Redis
 
 from gateway.models.catalog import ModelCatalog
 from shared.errors import ModelNotFoundError, StoreUnavailableError
-from shared.registry import Announcement, ModelOffer, announce
+from shared.registry import ModelOffer
+from tests.gateway.models.announcing import catalog_of, worker_with
 
 SERVED = ("demo:latest", "hf.co/someone/Qwen:Q4", "llama3.2:1b", "llama3.2:3b")
 
@@ -21,16 +22,16 @@ SERVED = ("demo:latest", "hf.co/someone/Qwen:Q4", "llama3.2:1b", "llama3.2:3b")
     ],
 )
 async def test_a_name_that_is_almost_right_is_told_the_full_names(redis: Redis, name: str, near: str) -> None:
-    catalog = await catalog_of(redis)
+    catalog = await catalog_serving(redis)
 
     with pytest.raises(ModelNotFoundError, match=rf"Did you mean {near}\?$"):
         catalog.resolve(name)
 
 
 async def test_a_name_that_is_like_no_other_is_told_none(redis: Redis) -> None:
-    catalog = await catalog_of(redis)
+    catalog = await catalog_serving(redis)
 
-    with pytest.raises(ModelNotFoundError, match=r"'0xf00'\.$"):
+    with pytest.raises(ModelNotFoundError, match=r"'0xf00' not found\.$"):
         catalog.resolve("0xf00")
 
 
@@ -46,7 +47,7 @@ async def test_before_the_registry_was_read_no_model_is_said_not_to_exist(redis:
 
 async def test_names_stay_known_when_redis_has_lost_them(redis: Redis) -> None:
     """Their workers are alive, and announce them again before long; meanwhile a job may wait."""
-    catalog = await catalog_of(redis)
+    catalog = await catalog_serving(redis)
     await redis.flushall()
     await catalog.renew()
 
@@ -54,11 +55,6 @@ async def test_names_stay_known_when_redis_has_lost_them(redis: Redis) -> None:
     assert catalog.resolve("demo") == "demo:latest"
 
 
-async def catalog_of(redis: Redis) -> ModelCatalog:
+async def catalog_serving(redis: Redis) -> ModelCatalog:
     """Return what a gateway knows when one worker serves `SERVED`."""
-    offers = tuple(ModelOffer(name, digest="", size_bytes=0) for name in SERVED)
-    worker = Announcement("w", "host", 1, offers, slots=1, max_jobs=1, ollama_version="", draining=False)
-    await announce(redis, worker, lease_ms=60_000)
-    catalog = ModelCatalog(redis, queue_without_workers=True)
-    await catalog.renew()
-    return catalog
+    return await catalog_of(redis, worker_with("w", *(ModelOffer(name, digest="", size_bytes=0) for name in SERVED)))
