@@ -22,6 +22,10 @@ from gateway.metrics.declared import Metrics
 from gateway.metrics.refusals import count_refusal
 from gateway.metrics.routes import metrics_routes
 from gateway.models.routes import model_routes
+from gateway.ollama_api.embedding_routes import ollama_embedding_routes
+from gateway.ollama_api.model_routes import ollama_model_routes
+from gateway.openai_api.embedding_routes import openai_embedding_routes
+from gateway.openai_api.model_routes import openai_model_routes
 from gateway.openai_api.routes import openai_routes
 from gateway.request_log import RequestLog
 from gateway.request_target import check_target
@@ -70,6 +74,10 @@ def create_routes(
             stream_routes,
             conversation_routes,
             openai_routes,
+            openai_model_routes,
+            openai_embedding_routes,
+            ollama_model_routes,
+            ollama_embedding_routes,
             *([metrics_routes(settings.metrics.metrics_token)] if settings.metrics.beside_the_api else []),
             *([schema_routes] if settings.server.schema_enabled else []),
         ],

@@ -149,6 +149,7 @@ def hostile_requests(model: str) -> list[HostileRequest]:
         *_with_methods(every),
         *_with_pages(below_v1),
         *_without_credentials(route for route in surfaces if route.access is not Access.PUBLIC),
+        *_models_by_name(),
         *_chats(model),
         *_options(model),
         *_headers_of_chats(model),
@@ -389,6 +390,7 @@ IDS: Mapping[str, str] = {
     "a template": "{{7*7}}",
     "a minus": "-1",
 }
+NO_PATHS = ("a word", "a path")  # the first comes back in the message; the second leads elsewhere
 GOOD_BODIES: Mapping[type[Struct], Json] = {Renaming: {"title": "x"}}
 """Of routes that take an id and a body."""
 
@@ -399,6 +401,14 @@ def _with_ids(routes: Iterator[Route]) -> Iterator[HostileRequest]:
         sent = b"" if body is None else _encode(GOOD_BODIES[body])  # bodies are looked at first
         for name, id_ in IDS.items():
             yield HostileRequest(f"{route.name} of {name}", route.method, route.at(id_), 404, "not_found", sent, _JSON)
+
+
+def _models_by_name() -> Iterator[HostileRequest]:
+    for name, model in IDS.items():
+        if name not in NO_PATHS:
+            yield HostileRequest(
+                f"GET /openai/v1/models of {name}", "GET", f"/openai/v1/models/{model}", 404, "model_not_found"
+            )
 
 
 def _with_methods(routes: Sequence[Route]) -> Iterator[HostileRequest]:

@@ -1,0 +1,54 @@
+"""Has a model embed texts and waits for that, whichever surface the request came by."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+
+from gateway.chat.answering import answer_whole
+from gateway.chat.idempotency import idempotency_of
+from gateway.chat.inference import Inference
+from gateway.chat.order import OrderDesk, faults_charged
+from gateway.chat.submit import ChatDesk
+from gateway.principal import AuthenticatedRequest
+from gateway.request_body import JsonBody
+from shared.events import Embedded
+
+MOST_TEXTS = 2048  # in a request, as with OpenAI
+
+Asked = TypeVar("Asked")
+
+_answers = msgspec.json.Decoder(Embedded)
+
+
+async def embed(
+    request: AuthenticatedRequest,
+    body: JsonBody[Asked],
+    translate: Callable[[Asked], Inference],
+    *,
+    surface: str,
+    orders: OrderDesk,
+    chats: ChatDesk,
+) -> tuple[Asked, Embedded]:
+    """Return what was asked for, and the embeddings.
+
+    Args:
+        request: What the client sent.
+        body: Reads it.
+        translate: What to ask Ollama for that; an `OllamaEmbed`.
+        surface: As in `OrderDesk.take`.
+        orders: Takes the order down.
+        chats: Submits it.
+
+    Raises:
+        DeeperSensorError: What `JsonBody.read`, `translate`, `OrderDesk.write` and `answer_whole` raise.
+        ReportedError: The job ended without an answer.
+
+    """
+    async with faults_charged(request.scope):
+        asked = await body.read(request)
+        inference = translate(asked)
+        idempotency = idempotency_of(request, inference.request, surface=surface)
+        order = orders.write(request, inference, idempotency=idempotency)
+    answered = await answer_whole(request, order, chats)
+    return asked, _answers.decode(answered.events[-1].payload)
