@@ -27,6 +27,29 @@ class QueueSnapshot(Struct, frozen=True):
     heartbeat_ages_ms: dict[str, int]  # by worker id; above WORKER_LEASE_MS the worker counts as dead
 
 
+class Backlog(Struct, frozen=True):
+    """What a new job of one model finds before it."""
+
+    waiting: int
+    running: int
+    service_ms: int  # smoothed time a job of the model holds a slot; 0: none has been measured
+
+
+async def read_backlog(redis: Redis, model: str) -> Backlog:
+    """Return the backlog of a model, without looking at its jobs.
+
+    Raises:
+        RedisError: Redis is out of reach.
+
+    """
+    pipeline = redis.pipeline(transaction=False)
+    pipeline.zcard(redis_keys.WAITING + model)
+    pipeline.zcard(redis_keys.RUNNING + model)
+    pipeline.hget(redis_keys.PACE + model, "service_ms")
+    waiting, running, service_ms = await pipeline.execute()
+    return Backlog(waiting, running, int(service_ms or 0))
+
+
 class QueueReader:
     """Takes snapshots."""
 

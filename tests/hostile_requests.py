@@ -406,9 +406,8 @@ def _with_ids(routes: Iterator[Route]) -> Iterator[HostileRequest]:
 def _models_by_name() -> Iterator[HostileRequest]:
     for name, model in IDS.items():
         if name not in NO_PATHS:
-            yield HostileRequest(
-                f"GET /openai/v1/models of {name}", "GET", f"/openai/v1/models/{model}", 404, "model_not_found"
-            )
+            for path in ("/v1/models", "/openai/v1/models"):
+                yield HostileRequest(f"GET {path} of {name}", "GET", f"{path}/{model}", 404, "model_not_found")
 
 
 def _with_methods(routes: Sequence[Route]) -> Iterator[HostileRequest]:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import difflib
 import logging
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from itertools import chain
 
 from msgspec import structs
@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from shared import model_descriptions
 from shared.errors import ModelNotFoundError, NoWorkerError, StoreUnavailableError
 from shared.model_names import tagged
+from shared.queue_snapshot import Backlog, read_backlog
 from shared.registry import Announcement, ModelOffer, Registry, read_registry
 
 RENEW_EVERY_S = 1.0  # a worker that dies says nothing; its lease ends
@@ -78,10 +79,18 @@ class ModelCatalog:
             StoreUnavailableError: Redis is out of reach.
 
         """
-        try:
+        with _redis_in_reach():
             return await model_descriptions.read(self._redis, offer.digest)
-        except RedisError as error:
-            raise StoreUnavailableError("Models cannot be looked up just now.", retry_after_s=RENEW_EVERY_S) from error
+
+    async def backlog_of(self, model: str) -> Backlog:
+        """Return what a new job of a model, given by its whole name, finds before it.
+
+        Raises:
+            StoreUnavailableError: Redis is out of reach.
+
+        """
+        with _redis_in_reach():
+            return await read_backlog(self._redis, model)
 
     async def renew(self) -> None:
         """Read the registry once.
@@ -121,6 +130,14 @@ class ModelCatalog:
         if model in self._served or self._queue_without_workers:
             return model
         raise NoWorkerError(f"No worker has {model!r} just now.", retry_after_s=NO_WORKER_RETRY_S)
+
+
+@contextlib.contextmanager
+def _redis_in_reach() -> Generator[None]:
+    try:
+        yield
+    except RedisError as error:
+        raise StoreUnavailableError("Models cannot be looked up just now.", retry_after_s=RENEW_EVERY_S) from error
 
 
 def unknown_model(name: str, served: Sequence[str]) -> ModelNotFoundError:

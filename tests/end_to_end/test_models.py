@@ -4,8 +4,8 @@ import httpx
 import pytest
 
 from tests.end_to_end.client import chat
-from tests.end_to_end.stack import MODELS, Stack
-from tests.ollama_double import Answer, OllamaDouble
+from tests.end_to_end.stack import MODELS, SLOTS, Stack
+from tests.ollama_double import Answer, Hang, OllamaDouble
 
 
 async def test_anybody_may_see_what_live_workers_have_between_them(stack: Stack) -> None:
@@ -69,3 +69,52 @@ async def test_an_ollama_that_goes_away_and_comes_back_with_other_models(stack: 
 
     await stack.until_served("new:latest")
     assert (await (await stack.client()).chat("new")).status_code == 200
+
+
+async def test_how_things_stand_with_a_model_that_nobody_asks(stack: Stack) -> None:
+    await stack.add_worker(await stack.add_double(OllamaDouble(["hf.co/some/model:q4"])), worker_slots=2)
+    await stack.until_served("hf.co/some/model:q4")
+
+    async with httpx.AsyncClient(base_url=stack.gateways[0].url) as http:
+        answers = [
+            await http.get(f"/v1/models/{name}") for name in ("hf.co/some/model:q4", "hf.co%2Fsome%2Fmodel%3Aq4")
+        ]
+
+    for answer in answers:
+        assert answer.status_code == 200, answer.text
+        assert answer.json() == {
+            "model": "hf.co/some/model:q4",
+            "workers": [{"loaded": False, "slots": 2}],
+            "slots": 2,
+            "running": 0,
+            "queue_depth": 0,
+            "estimated_wait_ms": 0,
+        }
+
+
+async def test_how_things_stand_with_a_model_that_many_ask(stack: Stack) -> None:
+    client, model = await stack.client(), stack.model(Answer(("text", Hang("state"))))
+    jobs = [await client.chat(model, headers={"Prefer": "respond-async"}) for _ in range(SLOTS + 2)]
+    await stack.until_double(model, *["active"] * SLOTS)
+
+    state = (await client.http.get(f"/v1/models/{model}")).json()
+
+    assert (state["slots"], state["running"], state["queue_depth"]) == (SLOTS, SLOTS, 2)
+    assert state["estimated_wait_ms"] > 0
+    for job in jobs:
+        await client.cancel(job.json()["id"])
+    stack.double.release("state")
+
+
+@pytest.mark.parametrize("name", ["adda", "ADA:latest", "ada/latest"])
+async def test_nothing_stands_with_a_model_that_there_is_not(stack: Stack, name: str) -> None:
+    client = await stack.client()
+    program = await stack.program(client, models=["bell:latest"])
+
+    unknown = await client.http.get(f"/v1/models/{name}")
+    hidden = await program.http.get("/v1/models/ada")
+
+    for answer in (unknown, hidden):
+        assert answer.status_code == 404
+        assert answer.json()["error"]["code"] == "model_not_found"
+    assert "bell" not in hidden.json()["error"]["message"]

@@ -7,7 +7,8 @@ from shared.demand import NO_LIMITS
 from shared.errors import JobCancelledError
 from shared.job_queue import WORKER_LEASE_MS, JobQueue
 from shared.jobs import Job, JobKind, JobStatus
-from shared.queue_snapshot import ModelQueue, QueueReader
+from shared.queue_snapshot import Backlog, ModelQueue, QueueReader, read_backlog
+from shared.redis_keys import PACE
 from shared.registry import Announcement, announce
 
 MODEL = "llama3.2:3b"
@@ -55,6 +56,16 @@ async def test_jobs_are_counted_where_they_are(redis: Redis, queue: JobQueue) ->
 
     assert (counted.model, counted.waiting, counted.delayed, counted.running) == (MODEL, 3, 1, 1)
     assert empty == ModelQueue(model="other", waiting=0, delayed=0, running=0, oldest_ms=0)
+
+
+async def test_what_a_new_job_finds_before_it(redis: Redis, queue: JobQueue) -> None:
+    for _ in range(5):
+        await enqueue(queue, job("ada"))
+    await queue.claim("worker-1", {MODEL: 2}, limit=2)
+    await redis.execute_command("HSET", PACE + MODEL, "service_ms", "700")  # as the end of a job measures it
+
+    assert await read_backlog(redis, MODEL) == Backlog(waiting=3, running=2, service_ms=700)
+    assert await read_backlog(redis, "other") == Backlog(waiting=0, running=0, service_ms=0)
 
 
 async def test_ends_that_are_not_stored_are_counted(redis: Redis, queue: JobQueue) -> None:
