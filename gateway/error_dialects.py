@@ -36,8 +36,9 @@ class Dialect(Struct, frozen=True):
 
 
 def write_ollama_error(detail: ErrorDetail) -> bytes:
-    """Return an error as Ollama's clients read it: a message alone."""
-    return msgspec.json.encode(OllamaErrorBody(detail.message))
+    """Return an error as Ollama's clients read it: a message alone, which has to say what field it is about."""
+    param, message = detail.param, detail.message
+    return msgspec.json.encode(OllamaErrorBody(message if param is None or param in message else f"{param}: {message}"))
 
 
 def _write_error(detail: ErrorDetail) -> bytes:

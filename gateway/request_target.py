@@ -21,6 +21,7 @@ from shared.errors import InvalidRequestError, NotFoundError
 
 STRICT_BELOW = "/v1/"
 FREE_PATH = "free_path"  # a route says so whose path ends in a name that clients may escape, such as a model's
+MAY_END_IN_SLASH = "may_end_in_slash"  # a route says so that clients of others' look for in both ways
 MAX_NAME_CHARS = 64  # of a name that comes back in the answer
 
 _HALF_AN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
@@ -37,7 +38,7 @@ async def check_target(request: Request[Any, Any, Any]) -> None:
     """
     raw_path: bytes = request.scope["raw_path"]
     handler = request.scope["route_handler"]
-    if not handler.opt.get(FREE_PATH) and (b"%" in raw_path or b"//" in raw_path or raw_path.endswith(b"/")):
+    if not _is_written_as_its_route(raw_path, handler):
         raise NotFoundError("There is nothing at this path.")
     query: bytes = request.scope["query_string"]
     if query and request.scope["path"].startswith(STRICT_BELOW):
@@ -47,6 +48,14 @@ async def check_target(request: Request[Any, Any, Any]) -> None:
             if handler.opt.get("operation", Operation()).is_limited:  # no middleware has spent anything yet
                 await charge_address(request.scope)
             raise
+
+
+def _is_written_as_its_route(raw_path: bytes, handler: BaseRouteHandler) -> bool:
+    if handler.opt.get(FREE_PATH):
+        return True
+    if handler.opt.get(MAY_END_IN_SLASH):
+        raw_path = raw_path.removesuffix(b"/")
+    return not (b"%" in raw_path or b"//" in raw_path or raw_path.endswith(b"/"))
 
 
 def refuse_undeclared(query: bytes, declared: frozenset[str]) -> None:

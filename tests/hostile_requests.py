@@ -75,6 +75,8 @@ class HostileRequest(Struct, frozen=True):
         error = response.json().get("error")
         if dialect_of(self.path).kind is OllamaErrorBody:
             message = error
+            if (self.param or "") not in str(message):
+                yield f"expected a message about {self.param}: {error}"
         elif error.keys() != {"code", "type", "message", "param", "request_id"} or error["code"] != self.code:
             yield f"expected {self.code}: {response.text[:500]}"
             return

@@ -52,8 +52,7 @@ class LimitByUser:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Spend one request of the user's limit and of the address's, then pass it on."""
-        policy: LimitPolicy = scope["litestar_app"].state.limit_policy
-        await _meet(scope, Demand(requests=policy.of_user(scope["user"], _address(scope))))
+        await charge_user(scope)
         await self._app(scope, receive, send)
 
 
@@ -72,6 +71,18 @@ class LimitStreams:
         await _meet(scope, demand)
         with open_streams.sending(demand):
             await self._app(scope, receive, send)
+
+
+async def charge_user(scope: Scope) -> None:
+    """Spend one request of the limit of the user who makes it, and of the address's.
+
+    Raises:
+        RateLimitedError: One of them is used up.
+        StoreUnavailableError: Redis is out of reach.
+
+    """
+    policy: LimitPolicy = scope["litestar_app"].state.limit_policy
+    await _meet(scope, Demand(requests=policy.of_user(scope["user"], _address(scope))))
 
 
 async def charge_address(scope: Scope) -> None:

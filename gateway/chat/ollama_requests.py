@@ -11,7 +11,7 @@ from msgspec import Struct
 from gateway.chat.schemas import Options
 
 Format = Literal["json"] | dict[str, Any]
-Think = bool | Literal["low", "medium", "high"]
+Think = bool | Literal["low", "medium", "high", "max"]
 
 
 class OllamaChat(Struct, frozen=True, omit_defaults=True):
@@ -24,6 +24,8 @@ class OllamaChat(Struct, frozen=True, omit_defaults=True):
     format: Format | None = None
     tools: Sequence[Struct | dict[str, Any]] | None = None
     think: Think | None = None
+    truncate: bool | None = None  # false: a prompt that does not fit the context is an error
+    shift: bool | None = None  # false: an answer that does not fit the context is an error
 
 
 class OllamaGenerate(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -36,10 +38,13 @@ class OllamaGenerate(Struct, frozen=True, omit_defaults=True, kw_only=True):
     system: str | None = None
     template: str | None = None
     raw: bool | None = None
+    context: list[int] | None = None
     images: list[str] | None = None
     options: Options | None = None
     format: Format | None = None
     think: Think | None = None
+    truncate: bool | None = None  # false: a prompt that does not fit the context is an error
+    shift: bool | None = None  # false: an answer that does not fit the context is an error
     keep_alive: int | None = None  # in seconds; tenants do not steer the GPU, so only 0 of an admin
 
 

@@ -57,7 +57,7 @@ class FunctionCall(Struct, frozen=True, forbid_unknown_fields=True, omit_default
     index: Annotated[int, Meta(ge=0, le=1 << 31)] | None = None
 
     def __post_init__(self) -> None:
-        _demand(free_json_fault(self.arguments), "arguments")
+        demand(free_json_fault(self.arguments), "arguments")
 
 
 class ToolCall(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -79,7 +79,7 @@ class Message(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
 
     def __post_init__(self) -> None:
         for place, image in enumerate(self.images or ()):
-            _demand(image_fault(image), f"images[{place}]")
+            demand(image_fault(image), f"images[{place}]")
 
 
 class ChatRequest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -98,13 +98,13 @@ class ChatRequest(Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if isinstance(self.format, dict):
-            _demand(free_json_fault(self.format), "format")
+            demand(free_json_fault(self.format), "format")
         if self.tools:
-            _demand(free_json_fault(self.tools), "tools")
+            demand(free_json_fault(self.tools), "tools")
 
 
-def _demand(fault: str | None, field: str) -> None:
-    """Have msgspec refuse a value, with the path to the object whose field this is."""
+def demand(fault: str | None, field: str) -> None:
+    """Have msgspec refuse a value, with the path to the object whose field this is; a fault begins with `Expected`."""
     if fault:
         raise ValueError(f"{fault} in field `{field}`")
 

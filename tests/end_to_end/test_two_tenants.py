@@ -1,7 +1,7 @@
 """What is somebody else's is answered as what does not exist: by every route that takes an id, whatever the id is of.
 
-The routes are the gateway's own. One that is new and takes an id in its path needs an entry in THINGS, one that takes
-an id in its body an entry in BODIES: without it, these tests fail.
+The routes are the gateway's own. One that is new and takes an id in its path (`{…_id}`) needs an entry in THINGS, one
+that takes an id in its body an entry in BODIES: without it, these tests fail.
 """
 
 from collections.abc import Awaitable, Callable, Mapping

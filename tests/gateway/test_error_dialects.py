@@ -59,3 +59,16 @@ def test_openais_clients_are_told_when_they_would_ask_again_too_soon() -> None:
     headers = answer(refusal([USER], index=1, retry_after_us=61_000_000), "/openai/v1/chat/completions").headers
 
     assert (headers["Retry-After"], headers["X-Should-Retry"]) == ("61", "false")
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (WRONG, "temperature: At most 2."),
+        (InvalidRequestError("Object missing required field `model`.", param="model"), None),
+        (InvalidRequestError("The body is wrong."), None),
+    ],
+    ids=["a field", "a field that is named", "no field"],
+)
+def test_ollamas_message_names_the_field(error: DeeperSensorError, message: str | None) -> None:
+    assert msgspec.json.decode(answer(error, "/ollama/api/chat").content) == {"error": message or error.message}

@@ -9,7 +9,6 @@ from msgspec import structs
 from gateway import settings
 from gateway.app import create_routes
 from gateway.draining import Draining
-from gateway.error_dialects import dialect_of
 from gateway.metrics.declared import Metrics
 from gateway.schema import describe_routes
 from gateway.state import GatewayState
@@ -77,13 +76,12 @@ def test_no_handler_has_a_parameter_that_the_document_does_not_know() -> None:
             assert not unknown, f"{handler.handler_name} has {unknown}"
 
 
-@pytest.mark.parametrize(("route", "operation"), OPERATIONS.items(), ids=OPERATIONS.keys())
-def test_an_operation_tells_what_can_go_wrong(route: str, operation: dict[str, Any]) -> None:
-    invalid = dialect_of(route.partition(" ")[2]).invalid_status
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS.keys())
+def test_an_operation_tells_what_can_go_wrong(operation: dict[str, Any]) -> None:
     statuses = set(operation["responses"])
     assert "500" in statuses
-    assert any(status.startswith("2") for status in statuses)
-    assert "requestBody" not in operation or statuses >= {"400", "408", "413", "415", str(invalid)}
+    assert any(status.startswith("2") for status in statuses) or operation["summary"].startswith("Refuse")
+    assert "requestBody" not in operation or statuses >= {"400", "408", "413", "415"}
     assert ("security" in operation) <= ("401" in statuses)
     for status, response in operation["responses"].items():
         assert "X-Request-Id" in response["headers"]
