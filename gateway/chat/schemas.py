@@ -20,11 +20,9 @@ MOST_MESSAGES = 4096  # of a chat, and of a conversation
 Image = Annotated[
     str, Meta(description="A PNG, JPEG or WebP in base64.", extra_json_schema={"contentEncoding": "base64"})
 ]
+_GO_DURATION = r"^[+-]?(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$(?!\n)"
 Duration = (
-    Annotated[
-        str,
-        Meta(max_length=64, pattern=r"^[+-]?(0|([0-9]+(\.[0-9]*)?(ns|us|µs|ms|s|m|h))+)$(?!\n)", examples=["5m"]),
-    ]
+    Annotated[str, Meta(max_length=64, pattern=_GO_DURATION, examples=["5m"])]
     | Annotated[float, Meta(ge=-(10**9), le=10**9, description="Seconds.")]
 )
 """As Ollama takes it: Go's text of a duration, or a number; below 0 is for ever."""

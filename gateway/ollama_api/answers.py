@@ -20,7 +20,7 @@ class _Metrics(Struct, frozen=True, kw_only=True):
     eval_duration: int | None = None
 
 
-class OllamaMessage(Struct, frozen=True, kw_only=True):
+class OllamaAnswerMessage(Struct, frozen=True, kw_only=True):
     """A piece of the answer, or all of it."""
 
     role: Literal["assistant"]
@@ -32,7 +32,7 @@ class OllamaMessage(Struct, frozen=True, kw_only=True):
 class OllamaChatAnswer(_Metrics, frozen=True, kw_only=True):
     """A line of the answer to a chat."""
 
-    message: OllamaMessage
+    message: OllamaAnswerMessage
 
 
 class OllamaGenerateAnswer(_Metrics, frozen=True, kw_only=True):

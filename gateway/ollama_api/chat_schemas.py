@@ -14,24 +14,24 @@ Role = Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9 ._-]*$(?
 """Templates know others than the usual four, too: those of Granite `control` and `document 1`."""
 
 
-class FunctionCall(schemas.FunctionCall, frozen=True, forbid_unknown_fields=False):
+class OllamaFunctionCall(schemas.FunctionCall, frozen=True, forbid_unknown_fields=False):
     """A call of a function that the model made earlier in the chat."""
 
 
-class ToolCall(schemas.ToolCall, frozen=True, forbid_unknown_fields=False):
+class OllamaToolCall(schemas.ToolCall, frozen=True, forbid_unknown_fields=False):
     """A function call as Ollama wraps it."""
 
-    function: FunctionCall
+    function: OllamaFunctionCall
 
 
-class Message(Struct, frozen=True, omit_defaults=True):
+class OllamaChatMessage(Struct, frozen=True, omit_defaults=True):
     """One message of a chat."""
 
     role: Role
     content: Text | None = None
     thinking: Text | None = None
     images: Images | None = None
-    tool_calls: Annotated[list[ToolCall], Meta(max_length=128)] | None = None
+    tool_calls: Annotated[list[OllamaToolCall], Meta(max_length=128)] | None = None
     tool_name: Name | None = None
     tool_call_id: Name | None = None
 
@@ -43,7 +43,7 @@ class Message(Struct, frozen=True, omit_defaults=True):
 class OllamaChatRequest(GeneratingRequest, frozen=True, kw_only=True):
     """The body of `POST /ollama/api/chat`; without messages it loads the model."""
 
-    messages: Annotated[list[Message], Meta(max_length=MOST_MESSAGES)] | None = None
+    messages: Annotated[list[OllamaChatMessage], Meta(max_length=MOST_MESSAGES)] | None = None
     tools: Annotated[list[dict[str, Any]], Meta(max_length=512), FREE_JSON] | None = None
 
     def __post_init__(self) -> None:

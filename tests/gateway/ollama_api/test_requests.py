@@ -26,7 +26,7 @@ TOOL = {
 }
 CALL = {"function": {"name": "f", "arguments": {"z": 1, "a": None}}}
 NO_DURATIONS = ["5", "5 m", "m", "-", "1d", "five minutes", True, [], {}, 1e300]
-DURATIONS = ["5m", "1h30m", "1.5h", "-1s", "10ns", "+2ms", "300us", "0", 300, 0.5, -1, 2.5e3]
+DURATIONS = ["5m", "1h30m", "1.5h", "-1s", "10ns", "+2ms", "3us", "2µs", "2μs", ".5s", "1.s", "0", 300, 0.5, -1, 2.5e3]
 ZEROS = [0, 0.0, "0", "0s", "0h0m0.0s", "-0s"]
 
 
