@@ -10,7 +10,7 @@ from http import HTTPStatus
 import msgspec
 from msgspec import Struct
 
-from shared.events import ErrorBody, ErrorDetail
+from shared.events import ErrorBody, ErrorDetail, encode_payload
 
 OPENAI, OLLAMA = "/openai", "/ollama"
 
@@ -38,7 +38,7 @@ class Dialect(Struct, frozen=True):
 def write_ollama_error(detail: ErrorDetail) -> bytes:
     """Return an error as Ollama's clients read it: a message alone, which has to say what field it is about."""
     param, message = detail.param, detail.message
-    return msgspec.json.encode(OllamaErrorBody(message if param is None or param in message else f"{param}: {message}"))
+    return encode_payload(OllamaErrorBody(message if param is None or param in message else f"{param}: {message}"))
 
 
 def _write_error(detail: ErrorDetail) -> bytes:
