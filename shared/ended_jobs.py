@@ -2,7 +2,7 @@
 
 Structures: `ds:ends`, a hash of how jobs ended (JSON of `JobEnd`) by id, and `ds:unstored`, a sorted set of the same
 ids by when the next gateway may try to store them (ms). A worker leaves a durable job there in place of finishing it
-(`JobQueue.leave_command`), the stop script whatever it ends; a gateway stores them (gateway/durability/recorder.py) and
+(`JobQueue.leave_call`), the stop script whatever it ends; a gateway stores them (gateway/durability/recorder.py) and
 only then publishes the end of the durable ones. An entry stays until then, however long PostgreSQL is away: the two
 keys are permanent, and as large as what they index. What such a job has answered is in its log.
 """

@@ -47,7 +47,7 @@ from shared.events import ErrorBody, EventKind, describe, encode_payload
 from shared.idempotency import KEPT_MS, Idempotency
 from shared.jobs import Job, JobEnd, JobStatus, decode_job, encode_end, encode_job
 from shared.pipelined_scripts import PipelinedScripts
-from shared.token_log import Command
+from shared.scripts import ScriptCall
 from shared.verdicts import Place, Verdict, to_verdict
 
 LEASE_MS = 1_500
@@ -126,8 +126,8 @@ class JobQueue:
         )
         self._claim = scripts.load(redis, *END_JOB, "claim")
         self._heartbeat = scripts.load(redis, "heartbeat")
-        self._finish = scripts.read(*SETTLE, "pace", "finish")  # sent whole: a pipeline cannot send it again
-        self._leave = scripts.read(*SETTLE, "pace", "leave")  # as well
+        self._finish = scripts.prepare(scripts.read(*SETTLE, "pace", "finish"))
+        self._leave = scripts.prepare(scripts.read(*SETTLE, "pace", "leave"))
         self._requeue = scripts.load(redis, "requeue")
         self._stop = scripts.load(redis, *END_JOB, "idempotency", "stop")
         self._due = scripts.load(redis, "due")
@@ -250,10 +250,10 @@ class JobQueue:
         was_forgotten, *answers = await self._heartbeat([redis_keys.WORKERS], arguments)
         return Heartbeat(was_forgotten=bool(was_forgotten), answers=[answer.decode() for answer in answers])
 
-    def finish_command(
+    def finish_call(
         self, claim: Claim, status: JobStatus, *, entries: int, service_ms: int, consumption: Consumption
-    ) -> Command:
-        """Return the command that ends a job, for the token log to run after the job's terminal event.
+    ) -> ScriptCall:
+        """Return the call that ends a job, for the token log to run after the job's terminal event.
 
         It answers 1, or 0 when the job has another owner or Redis has lost some of it; then nothing is changed.
 
@@ -277,12 +277,12 @@ class JobQueue:
             redis_keys.READERS + id_,
         ]
         arguments = (id_, claim.epoch, status.value, service_ms, LISTED_MS, entries, *consumption)
-        return ("EVAL", self._finish, len(keys), *keys, *arguments)
+        return self._finish(keys, arguments)
 
-    def leave_command(
+    def leave_call(
         self, claim: Claim, end: JobEnd, *, entries: int, service_ms: int, consumption: Consumption
-    ) -> Command:
-        """Return the command that gives a durable job away which has ended, for the token log to run after its events.
+    ) -> ScriptCall:
+        """Return the call that gives a durable job away which has ended, for the token log to run after its events.
 
         It answers 1, or 0 when the job has another owner or Redis has lost some of it; then nothing is changed.
 
@@ -305,7 +305,7 @@ class JobQueue:
             redis_keys.LOG + id_,
         ]
         arguments = (id_, claim.epoch, service_ms, encode_end(end), redis_keys.ENDS_CHANNEL, entries, *consumption)
-        return ("EVAL", self._leave, len(keys), *keys, *arguments)
+        return self._leave(keys, arguments)
 
     async def requeue(
         self, claim: Claim, *, delay_ms: int = 0, failed: bool, avoid_ms: int = 0, error: JobError | None = None

@@ -6,20 +6,17 @@ one (docs/decisions/0004-admissions-share-round-trips.md).
 
 import asyncio
 from collections.abc import Sequence
-from hashlib import sha1
 from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
 from shared import scripts
-from shared.scripts import Script
+from shared.scripts import Script, ScriptCall
 
 
 class _Call(NamedTuple):
-    text: str
-    digest: str
-    arguments: tuple[Any, ...]  # number of keys, keys, arguments
+    script: ScriptCall
     answer: asyncio.Future[Any]
 
 
@@ -33,12 +30,11 @@ class PipelinedScripts:
 
     def load(self, *names: str) -> Script:
         """Return the last named script as a function of its KEYS and ARGV, as `shared.scripts.load` does."""
-        text = scripts.read(*names)
-        digest = sha1(text.encode(), usedforsecurity=False).hexdigest()
+        prepared = scripts.prepare(scripts.read(*names))
 
         async def call(keys: Sequence[str], arguments: Sequence[Any]) -> Any:  # noqa: ANN401  what the script returns
             answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-            self._calls.append(_Call(text, digest, (len(keys), *keys, *arguments), answer))
+            self._calls.append(_Call(prepared(keys, arguments), answer))
             if self._sender is None or self._sender.done():
                 self._sender = asyncio.create_task(self._send())
             return await answer
@@ -63,9 +59,9 @@ class PipelinedScripts:
     async def _execute(self, calls: list[_Call]) -> list[Any]:
         pipeline = self._redis.pipeline(transaction=False)
         for call in calls:
-            pipeline.execute_command("EVALSHA", call.digest, *call.arguments)
+            pipeline.execute_command(*call.script.by_digest)
         replies = await pipeline.execute(raise_on_error=False)
         for index, call in enumerate(calls):
             if isinstance(replies[index], NoScriptError):
-                replies[index] = await self._redis.execute_command("EVAL", call.text, *call.arguments)
+                replies[index] = await self._redis.execute_command(*call.script.whole)
         return replies

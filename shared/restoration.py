@@ -10,7 +10,7 @@ from shared import redis_keys, scripts
 from shared.idempotency import KEPT_MS
 from shared.job_queue import LEASE_MS, Claim
 from shared.jobs import encode_job
-from shared.token_log import Command
+from shared.scripts import Command
 
 READERS_RETURN_MS = 5_000  # gateways say whom they read every 1.5 s
 END_MARGIN_MS = 10_000  # as a claim has it: the worker ends an overlong job itself

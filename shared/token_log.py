@@ -22,11 +22,12 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mappin
 from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from shared import redis_keys
 from shared.events import TERMINAL_KINDS, Event
 from shared.redis_client import COMMAND_TIMEOUT_S
+from shared.scripts import Command, ScriptCall
 
 HEADER = struct.Struct(">36sQIII")
 _ENTRIES_PER_LOG = 100
@@ -55,9 +56,6 @@ class Batch(NamedTuple):
 class FencedError(Exception):
     """Another worker owns the job now: what this one appends is refused, and it must stop."""
 
-
-Command = tuple[str | bytes | int, ...]
-"""A Redis command with its arguments."""
 
 Restore = Callable[[Sequence[bytes]], Command]
 """Makes the command that puts a job back as its owner knows it, with all batches of events that it has appended.
@@ -254,7 +252,7 @@ class TokenLogWriter:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._ready: list[JobLog] = []
-        self._commands: list[tuple[Command, asyncio.Future[Any]]] = []
+        self._calls: list[tuple[ScriptCall, asyncio.Future[Any]]] = []
         self._work = asyncio.Event()
 
     def open(
@@ -283,8 +281,8 @@ class TokenLogWriter:
         """Return the next entries of a log, as the function of this name does."""
         return await read_after(self._redis, job_id, epoch=epoch, seq=seq, most_entries=_ENTRIES_PER_LOG)
 
-    async def execute(self, command: Command) -> Any:  # noqa: ANN401  whatever Redis answers
-        """Run a command after everything appended so far, and return its answer.
+    async def execute(self, call: ScriptCall) -> Any:  # noqa: ANN401  whatever the script returns
+        """Run a script after everything appended so far, and return its answer.
 
         It may run twice when a connection breaks, so twice must be as good as once; outages of Redis are waited out.
 
@@ -293,7 +291,7 @@ class TokenLogWriter:
 
         """
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._commands.append((command, answer))
+        self._calls.append((call, answer))
         self._work.set()
         return await answer
 
@@ -303,17 +301,17 @@ class TokenLogWriter:
             await self._work.wait()
             self._work.clear()
             logs, self._ready = self._ready, []
-            commands, self._commands = self._commands, []
+            calls, self._calls = self._calls, []
             taken = [(log, *log.take()) for log in logs if log.has_pending]
             for backoff_s in _repeat_last(BACKOFF_S):
                 try:
-                    await self._write(taken, commands)
+                    await self._write(taken, calls)
                     break
                 except (RedisError, TimeoutError) as error:
                     _log.warning("log_write_failed", extra={"error": repr(error), "jobs": len(taken)})
                 await asyncio.sleep(backoff_s)
 
-    async def _write(self, taken: list[_Writing], commands: list[tuple[Command, asyncio.Future[Any]]]) -> None:
+    async def _write(self, taken: list[_Writing], calls: list[tuple[ScriptCall, asyncio.Future[Any]]]) -> None:
         pipeline = self._redis.pipeline(transaction=False)
         publications: dict[bytes, list[bytes]] = {}
         for log, batch, restores in taken:
@@ -326,8 +324,8 @@ class TokenLogWriter:
                 publications.setdefault(log.channel, []).append(pack(batch))
         for channel, parts in publications.items():
             pipeline.execute_command("PUBLISH", channel, b"".join(parts))
-        for command, _ in commands:
-            pipeline.execute_command(*command)
+        for call, _ in calls:
+            pipeline.execute_command(*call.by_digest)
         # One deadline for all: redis-py's own would be a timer for every reply, 3 µs each.
         async with asyncio.timeout(COMMAND_TIMEOUT_S):
             replies = await pipeline.execute(raise_on_error=False)
@@ -336,8 +334,19 @@ class TokenLogWriter:
                 writing[0].confirm(writing[1])
             else:
                 await self._settle(writing, reply)
-        for (_, answer), reply in zip(commands, replies[len(replies) - len(commands) :], strict=True):
+        for (call, answer), reply in zip(calls, replies[len(replies) - len(calls) :], strict=True):
+            if isinstance(reply, NoScriptError):
+                await self._execute_whole(call, answer)
+            else:
+                _resolve(answer, reply)
+
+    async def _execute_whole(self, call: ScriptCall, answer: asyncio.Future[Any]) -> None:
+        try:
+            async with asyncio.timeout(COMMAND_TIMEOUT_S):
+                reply: object = await self._redis.execute_command(*call.whole)
             _resolve(answer, reply)
+        except ResponseError as error:
+            _resolve(answer, error)
 
     async def _settle(self, writing: _Writing, reply: object) -> None:
         """See what to do about a writing that was a restoration, or was not done."""

@@ -171,8 +171,8 @@ async def finish(
     consumption: Consumption = NOTHING,
 ) -> bool:
     """End a claimed job; False when it has another owner."""
-    command = queue.finish_command(claim, status, entries=0, service_ms=service_ms, consumption=consumption)
-    return bool(await redis.execute_command(*command))
+    call = queue.finish_call(claim, status, entries=0, service_ms=service_ms, consumption=consumption)
+    return bool(await redis.execute_command(*call.whole))
 
 
 async def log_of(redis: Redis, job: Job) -> list[Event]:

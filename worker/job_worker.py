@@ -24,7 +24,8 @@ from shared.job_queue import Claim, JobQueue
 from shared.jobs import JobStatus
 from shared.log import bound
 from shared.restoration import Restoration
-from shared.token_log import Command, FencedError, HeldJobLog, TokenLogWriter
+from shared.scripts import ScriptCall
+from shared.token_log import FencedError, HeldJobLog, TokenLogWriter
 from worker.circuit_breaker import CircuitBreaker
 from worker.envelopes import Envelopes
 from worker.job_in_hand import INTERRUPTED, TAKEN, JobInHand
@@ -221,7 +222,7 @@ class JobWorker(Worker):
         job.log.close()
 
     async def _end(self, job: JobInHand, outcome: JobStatus) -> bool:
-        ended = await self._logs.execute(self._end_command(job, outcome))
+        ended = await self._logs.execute(self._end_call(job, outcome))
         if ended and not job.claim.job.is_durable:
             self._tell_ended(job)
         if ended:
@@ -241,15 +242,15 @@ class JobWorker(Worker):
             _log.info("job_put_back", extra={"attempt": job.claim.failures + 1})
         return put_back
 
-    def _end_command(self, job: JobInHand, outcome: JobStatus) -> Command:
+    def _end_call(self, job: JobInHand, outcome: JobStatus) -> ScriptCall:
         service_ms = job.age_ms() if outcome is JobStatus.COMPLETED else 0
         consumption = job.consumption(outcome)
         if isinstance(job.log, HeldJobLog) and job.log.terminal:
             end = job.to_end(outcome, terminal=job.log.terminal, worker=self._worker_name)
-            return self._queue.leave_command(
+            return self._queue.leave_call(
                 job.claim, end, entries=job.log.entries, service_ms=service_ms, consumption=consumption
             )
-        return self._queue.finish_command(
+        return self._queue.finish_call(
             job.claim, outcome, entries=job.log.entries, service_ms=service_ms, consumption=consumption
         )
 

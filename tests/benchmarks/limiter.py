@@ -71,9 +71,8 @@ async def measure(redis: Redis, demand: Demand, *, chats: int = CHATS) -> Cost:
     admission_us = await _per_call_us(redis, "evalsha")
     for claim in await queue.claim("worker", {MODEL: chats}, limit=chats):
         used = Consumption(1000, answered=0)
-        await redis.execute_command(
-            *queue.finish_command(claim, JobStatus.COMPLETED, entries=0, service_ms=1, consumption=used)
-        )
+        call = queue.finish_call(claim, JobStatus.COMPLETED, entries=0, service_ms=1, consumption=used)
+        await redis.execute_command(*call.by_digest)
     return Cost(admission_us, median(trips_s) * 1e6, await _per_call_us(redis, "eval"))
 
 

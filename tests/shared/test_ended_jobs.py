@@ -63,11 +63,8 @@ def end_of(claim: Claim) -> JobEnd:
 
 
 async def leave(redis: Redis, queue: JobQueue, claim: Claim) -> bool:
-    return bool(
-        await redis.execute_command(
-            *queue.leave_command(claim, end_of(claim), entries=0, service_ms=100, consumption=NOTHING)
-        )
-    )
+    call = queue.leave_call(claim, end_of(claim), entries=0, service_ms=100, consumption=NOTHING)
+    return bool(await redis.execute_command(*call.whole))
 
 
 class TestADurableJobThatItsWorkerHasEnded:

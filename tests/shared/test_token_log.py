@@ -18,6 +18,7 @@ from shared.job_queue import Claim, JobQueue
 from shared.jobs import Job
 from shared.redis_client import connect
 from shared.restoration import ENTRY_BYTES
+from shared.scripts import ScriptCall, prepare
 from shared.token_log import (
     PENDING_LIMIT_BYTES,
     Batch,
@@ -54,6 +55,10 @@ async def wired(wire: FaultProxy) -> AsyncIterator[TokenLogWriter]:
         await redis.ping()
         async with writing(redis) as writer:
             yield writer
+
+
+def command(*words: str) -> ScriptCall:
+    return prepare("return redis.call(unpack(ARGV))")([], words)
 
 
 async def claimed(queue: JobQueue) -> Claim:
@@ -158,7 +163,7 @@ class TestWriting:
         log = open_log(wired, claim)
         wire.cut()
         log.append(CHUNK, b"1")
-        length = asyncio.create_task(wired.execute(("XLEN", redis_keys.LOG + claim.job.id)))
+        length = asyncio.create_task(wired.execute(command("XLEN", redis_keys.LOG + claim.job.id)))
         await wait_until(lambda: "log_write_failed" in caplog.messages, description="the outage is noticed")
         log.append(CHUNK, b"2")
         wire.mend()
@@ -249,7 +254,7 @@ class TestALostOwner:
             wire.mend()
             with pytest.raises(FencedError):
                 await log.stored()
-            await wired.execute(("PUBLISH", CHANNEL, "the next publication"))
+            await wired.execute(command("PUBLISH", CHANNEL, "the next publication"))
 
             (in_flight,) = unpack(await hear())
             assert in_flight.events == b"cin flight"
@@ -409,13 +414,13 @@ class TestABrokenConnection:
         assert await log_of(redis, claim.job) == events(b"1")
 
 
-class TestACommand:
+class TestAScript:
     async def test_runs_after_everything_appended_before_it(self, queue: JobQueue, writer: TokenLogWriter) -> None:
         claims = [await claimed(queue) for _ in range(2)]
         for claim in claims:
             open_log(writer, claim).append(CHUNK, b"1")
 
-        lengths = [await writer.execute(("XLEN", redis_keys.LOG + claim.job.id)) for claim in claims]
+        lengths = [await writer.execute(command("XLEN", redis_keys.LOG + claim.job.id)) for claim in claims]
 
         assert lengths == [2, 2]  # the claim and the event
 
@@ -425,20 +430,28 @@ class TestACommand:
         claim = await claimed(queue)
         log = open_log(writer, claim)
         log.append(CHUNK, b"1")
-        echo = asyncio.create_task(writer.execute(("ECHO", "heard")))
+        echo = asyncio.create_task(writer.execute(command("ECHO", "heard")))
         with pytest.raises(ResponseError):
-            await writer.execute(("INCR", redis_keys.LOG + claim.job.id))
+            await writer.execute(command("INCR", redis_keys.LOG + claim.job.id))
 
         assert await echo == b"heard"
         await log.stored()
         assert await log_of(redis, claim.job) == events(b"1")
 
+    async def test_that_redis_forgot_is_sent_again(self, redis: Redis, writer: TokenLogWriter) -> None:
+        await writer.execute(command("ECHO", "known now"))
+        await redis.script_flush()
+
+        echoes = [asyncio.create_task(writer.execute(command("ECHO", word))) for word in ("both", "heard")]
+
+        assert await asyncio.gather(*echoes) == [b"both", b"heard"]
+
     async def test_whose_caller_has_gone_does_not_hold_up_the_others(self, writer: TokenLogWriter) -> None:
-        gone = asyncio.create_task(writer.execute(("ECHO", "gone")))
+        gone = asyncio.create_task(writer.execute(command("ECHO", "gone")))
         await asyncio.sleep(0)
         gone.cancel()
 
-        assert await writer.execute(("ECHO", "heard")) == b"heard"
+        assert await writer.execute(command("ECHO", "heard")) == b"heard"
 
 
 class TestReading:

@@ -409,7 +409,7 @@ class TestAJobThatEnds:
             await wait_until(lambda: script.ended, description="the end is told")
 
         (written,) = [index for index, command in enumerate(heard) if command.startswith(f"XADD ds:log:{job.id} ")]
-        assert [command.split()[0] for command in heard[written : written + 3]] == ["XADD", "PUBLISH", "EVAL"]
+        assert [command.split()[0] for command in heard[written : written + 3]] == ["XADD", "PUBLISH", "EVALSHA"]
         assert [event.kind for event in await log_of(redis, job)] == [EventKind.DONE.value]
         assert script.ended == [in_hand]
         assert int(state["epoch"]) == in_hand.claim.epoch

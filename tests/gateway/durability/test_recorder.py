@@ -71,7 +71,8 @@ async def answered(redis: Redis, queue: JobQueue) -> Claim:
         terminal="d" + encode_payload(LAST).decode(),
         worker="gpu-1",
     )
-    assert await redis.execute_command(*queue.leave_command(claim, end, entries=0, service_ms=0, consumption=NOTHING))
+    call = queue.leave_call(claim, end, entries=0, service_ms=0, consumption=NOTHING)
+    assert await redis.execute_command(*call.whole)
     return claim
 
 

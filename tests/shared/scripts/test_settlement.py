@@ -305,5 +305,5 @@ async def leave(redis: Redis, queue: JobQueue, claim: Claim, consumption: Consum
         is_durable=True,
         terminal="d{}",
     )
-    command = queue.leave_command(claim, end, entries=0, service_ms=0, consumption=consumption)
-    assert await redis.execute_command(*command)
+    call = queue.leave_call(claim, end, entries=0, service_ms=0, consumption=consumption)
+    assert await redis.execute_command(*call.whole)
