@@ -28,6 +28,7 @@ from tests.benchmarks.rounds import measure_rounds
 from tests.benchmarks.rows import ROWS, SCENARIOS
 from tests.benchmarks.scenarios import MeasurementError
 from tests.benchmarks.series import measure_series
+from tests.benchmarks.surfaces import measure_surfaces
 from tests.benchmarks.targets import MODELS, UNPACED, Target
 
 _TARGETS = ("direct", "nginx", "ours")
@@ -43,6 +44,7 @@ class _Options(argparse.Namespace):
     series: bool
     conversations: bool
     logins: bool
+    surfaces: bool
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         "--conversations", action="store_true", help="instead: queries among a million messages (--quick: 40,000)"
     )
     parser.add_argument("--logins", action="store_true", help="instead: 200 logins at once, and the event loop's lag")
+    parser.add_argument("--surfaces", action="store_true", help="instead: what OpenAI's and Ollama's protocols cost")
     return parser
 
 
@@ -85,13 +88,16 @@ async def _run(directory: Path, options: _Options) -> int:
             text = await measure_conversations(directory, messages_in_all=size)
             sys.stdout.write("\n".join((*machine, "", text, "")))
             return 0
+        rounds = 1 if options.quick else options.rounds
         bench, model_port = await _prepare(stack, directory, QUICK if options.quick else FULL)
         if options.series:
             text = await measure_series(bench, directory, model_port)
         elif options.logins:
-            text = await measure_logins(directory, model_port, rounds=1 if options.quick else options.rounds)
+            text = await measure_logins(directory, model_port, rounds=rounds)
+        elif options.surfaces:
+            text = await measure_surfaces(bench, directory, model_port, rounds=rounds, patience_s=options.patience)
         else:
-            text = await _measure_table(stack, directory, bench, model_port, options)
+            text = await _measure_table(stack, directory, bench, model_port, options, rounds)
     sys.stdout.write("\n".join((*machine, "", text, "", *report.account(bench.outcomes), *complaints(directory), "")))
     return 0 if report.all_exact(bench.outcomes) else 1
 
@@ -109,14 +115,13 @@ async def _prepare(stack: AsyncExitStack, directory: Path, scale: Scale) -> tupl
 
 
 async def _measure_table(
-    stack: AsyncExitStack, directory: Path, bench: Bench, model_port: int, options: _Options
+    stack: AsyncExitStack, directory: Path, bench: Bench, model_port: int, options: _Options, rounds: int
 ) -> str:
     targets = await _start_targets(stack, directory, model_port, options.targets)
     for target in targets:  # what is loaded or connected at first use is no part of any row
         await bench.send(target, target.streamed(UNPACED, 8), Load(clients=16, requests=8))
-    measured = await measure_rounds(
-        bench, targets, options.only, rounds=1 if options.quick else options.rounds, patience_s=options.patience
-    )
+    scenarios = {name: SCENARIOS[name] for name in options.only}
+    measured = await measure_rounds(bench, targets, scenarios, rounds=rounds, patience_s=options.patience)
     rows = [row for row in ROWS if row.scenario in options.only]
     return report.table(rows, measured) + "\n\n" + report.quoted(rows)
 

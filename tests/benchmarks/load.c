@@ -1,7 +1,7 @@
 /*
  * A load generator for streamed answers: HTTP/1.1 over loopback, one thread, one epoll.
  *
- *   load -p PORT -u PATH -f ndjson|sse|array -b BODY [-h HEADER]... -c CLIENTS -t TOKENS
+ *   load -p PORT -u PATH -f ndjson|sse|openai|array -b BODY [-h HEADER]... -c CLIENTS -t TOKENS
  *        (-n REQUESTS | -s SECONDS) [-r RAMP_MS] [-e PACE] [-l LIMIT_SECONDS]
  *
  * Every client sends its requests one after the other on one connection; the first requests start spread over RAMP_MS,
@@ -45,7 +45,7 @@ enum {
 static const int64_t NS_PER_S = 1000000000;
 static const int64_t NS_PER_MS = 1000000;
 
-enum format { NDJSON, SSE, ARRAY };
+enum format { NDJSON, SSE, OPENAI, ARRAY };
 
 static struct {
     int port;
@@ -143,9 +143,10 @@ struct client {
         int64_t next_token;                                   /* the SEQ that must come next */
         int64_t last_token_ns;
         bool first_byte_seen;
-        bool wrong;  /* a token was missing, doubled or somebody else's */
-        bool done;   /* the format's own end was seen */
-        bool failed; /* an error came instead of it */
+        bool wrong;    /* a token was missing, doubled or somebody else's */
+        bool finished; /* OpenAI's reason to finish was seen */
+        bool done;     /* the format's own end was seen */
+        bool failed;   /* an error came instead of it */
     } answer;
 
     char *held; /* the head, or the line, that is not whole yet */
@@ -231,6 +232,7 @@ static void read_queue_time(const char *text, size_t length)
 
 static void read_message(struct client *client, const char *text, size_t length, int64_t now)
 {
+    client->answer.wrong |= client->answer.done; /* nothing comes after the end */
     read_tokens(client, text, text + length, now);
     if (contains(text, length, "\"done\":true")) {
         client->answer.done = true;
@@ -261,12 +263,40 @@ static void read_sse_line(struct client *client, const char *line, size_t length
     }
 }
 
+/* A chunk of OpenAI's; the end is [DONE], after a reason to finish, and tokens come before both. */
+static void read_openai_chunk(struct client *client, const char *text, size_t length, int64_t now)
+{
+    static const char error[] = "{\"error\"";
+    static const char end[] = "[DONE]";
+    int64_t tokens = client->answer.next_token;
+    client->answer.wrong |= client->answer.done;
+    if (length >= sizeof error - 1 && memcmp(text, error, sizeof error - 1) == 0) {
+        fail(client, text, length);
+    } else if (length == sizeof end - 1 && memcmp(text, end, sizeof end - 1) == 0) {
+        client->answer.done = client->answer.finished;
+    } else {
+        read_tokens(client, text, text + length, now);
+        client->answer.wrong |= client->answer.finished && client->answer.next_token != tokens;
+        client->answer.finished |= contains(text, length, "\"finish_reason\":\"");
+    }
+}
+
+static void read_openai_line(struct client *client, const char *line, size_t length, int64_t now)
+{
+    if (length > 6 && memcmp(line, "data: ", 6) == 0)
+        read_openai_chunk(client, line + 6, length - 6, now);
+    else if (length > 0 && line[0] != ':') /* only comments may carry anything else */
+        client->answer.wrong = true;
+}
+
 static void read_line(struct client *client, const char *line, size_t length, int64_t now)
 {
     if (client->response.status != 200 || (options.format == NDJSON && contains(line, length, "\"error\"")))
         fail(client, line, length);
     else if (options.format == SSE)
         read_sse_line(client, line, length, now);
+    else if (options.format == OPENAI)
+        read_openai_line(client, line, length, now);
     else
         read_message(client, line, length, now);
 }
@@ -643,9 +673,11 @@ static enum format format_named(const char *name)
         return NDJSON;
     if (strcmp(name, "sse") == 0)
         return SSE;
+    if (strcmp(name, "openai") == 0)
+        return OPENAI;
     if (strcmp(name, "array") == 0)
         return ARRAY;
-    fprintf(stderr, "load: a format is ndjson, sse or array, not %s\n", name);
+    fprintf(stderr, "load: a format is ndjson, sse, openai or array, not %s\n", name);
     exit(EXIT_FAILURE);
 }
 

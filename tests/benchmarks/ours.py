@@ -70,7 +70,7 @@ async def our_stack(
         yield Target(
             name="ours",
             port=gateway_port,
-            is_ours=True,
+            surface="native",
             token=await _sign_up(gateway_port),
             pids=(redis.pid, gateway.pid, *worker_pids),
             spare=_gateway("spare-gateway", directory, of_gateways, free_port()),

@@ -3,14 +3,13 @@
 import asyncio
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.processors import CORES, used_on_our_cores
-from tests.benchmarks.rows import SCENARIOS
-from tests.benchmarks.scenarios import Figures, MeasurementError
+from tests.benchmarks.scenarios import Figures, MeasurementError, Scenario
 from tests.benchmarks.targets import Target
 
 _QUIET_SHARE = 0.1
@@ -31,7 +30,7 @@ Measured = dict[tuple[str, str], list[Measurement]]
 
 
 async def measure_rounds(
-    bench: Bench, targets: Sequence[Target], scenarios: Sequence[str], *, rounds: int, patience_s: float
+    bench: Bench, targets: Sequence[Target], scenarios: Mapping[str, Scenario], *, rounds: int, patience_s: float
 ) -> Measured:
     """Measure every scenario against every target, `rounds` times.
 
@@ -39,8 +38,8 @@ async def measure_rounds(
 
     Args:
         bench: Sends the loads.
-        targets: What is measured, in turns.
-        scenarios: Names of `SCENARIOS`.
+        targets: What is measured, in turns; another one begins each round, so that none always follows the same.
+        scenarios: What is measured of each, by name.
         rounds: How often everything is measured.
         patience_s: How long each single measurement may wait for the machine to be quiet, and be taken again when it
             was not; 0 takes it as it comes.
@@ -48,21 +47,28 @@ async def measure_rounds(
     """
     measured: Measured = {}
     for round_ in range(1, rounds + 1):
-        for scenario in scenarios:
-            for target in targets:
-                sys.stderr.write(f"round {round_} of {rounds}: {scenario}, {target.name}\n")
-                measurement = await _measure_in_quiet(bench, scenario, target, patience_s)
-                measured.setdefault((scenario, target.name), []).append(measurement)
+        for name, scenario in scenarios.items():
+            for target in _turned(targets, round_ - 1):
+                sys.stderr.write(f"round {round_} of {rounds}: {name}, {target.name}\n")
+                measurement = await _measure_in_quiet(bench, name, scenario, target, patience_s)
+                measured.setdefault((name, target.name), []).append(measurement)
     return measured
 
 
-async def _measure_in_quiet(bench: Bench, scenario: str, target: Target, patience_s: float) -> Measurement:
+def _turned(targets: Sequence[Target], by: int) -> list[Target]:
+    first = by % len(targets)
+    return [*targets[first:], *targets[:first]]
+
+
+async def _measure_in_quiet(
+    bench: Bench, name: str, scenario: Scenario, target: Target, patience_s: float
+) -> Measurement:
     """Return the first measurement that nobody disturbed, or the least disturbed of those that patience allowed."""
     give_up_at = time.monotonic() + patience_s
     taken: list[Measurement] = []
     while True:
         await _until_quiet(give_up_at)
-        taken.append(await _measure(bench, scenario, target))
+        taken.append(await _measure(bench, name, scenario, target))
         if taken[-1].strangers_share <= _QUIET_SHARE or time.monotonic() >= give_up_at:
             return min(taken, key=lambda measurement: measurement.strangers_share)
 
@@ -76,12 +82,12 @@ async def _until_quiet(give_up_at: float) -> None:
             return
 
 
-async def _measure(bench: Bench, scenario: str, target: Target) -> Measurement:
+async def _measure(bench: Bench, name: str, scenario: Scenario, target: Target) -> Measurement:
     before = len(bench.outcomes)
     try:
-        figures = await SCENARIOS[scenario](bench, target)
+        figures = await scenario(bench, target)
     except MeasurementError as error:
-        sys.stderr.write(f"{scenario}, {target.name}: {error}\n")
+        sys.stderr.write(f"{name}, {target.name}: {error}\n")
         figures = {}
     share = max((outcome.strangers_share for outcome in bench.outcomes[before:]), default=0.0)
     return Measurement(figures, share)

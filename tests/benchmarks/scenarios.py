@@ -43,8 +43,7 @@ async def requests(bench: Bench, target: Target) -> Figures:
 
 async def unpaced(bench: Bench, target: Target) -> Figures:
     """Sixty-four streams as fast as they go."""
-    load = Load(clients=64, seconds=bench.scale.rate_s)
-    report = (await bench.send(target, target.streamed(UNPACED, _LONG_ANSWER_TOKENS), load)).report
+    report = (await send_unpaced_streams(bench, target)).report
     return {"tokens_per_s": report.tokens_in_window / report.seconds, "tokens_per_read": report.tokens / report.reads}
 
 
@@ -70,6 +69,12 @@ async def send_paced_streams(bench: Bench, target: Target, clients: int) -> Outc
     return await bench.send(target, target.streamed(PACED, _paced_tokens(bench)), load)
 
 
+async def send_unpaced_streams(bench: Bench, target: Target) -> Outcome:
+    """Send long answers to sixty-four clients, one after the other, for as long as a rate is taken."""
+    load = Load(clients=64, seconds=bench.scale.rate_s)
+    return await bench.send(target, target.streamed(UNPACED, _LONG_ANSWER_TOKENS), load)
+
+
 async def start_up(_: Bench, target: Target) -> Figures:
     """Another front process: how long until its first 200, and its memory when it has nothing to do."""
     if target.spare is None:
@@ -88,7 +93,7 @@ async def start_up(_: Bench, target: Target) -> Figures:
 
 async def pickup(bench: Bench, target: Target) -> Figures:
     """From the queue to the job's function, on an idle worker and on one with 900 jobs running; ours alone has it."""
-    if not target.is_ours:
+    if target.surface is None:
         return {}
     idle = await measure_pickup(bench, target)
     async with running_jobs(bench, target, _RUNNING_JOBS):

@@ -1,6 +1,6 @@
 """What is measured: the model directly, nginx in front of it, and us; and how to ask each of them for an answer."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 from msgspec import Struct
@@ -17,14 +17,19 @@ SLOW_PACE = 1
 MODELS = {UNPACED: 0, PACED: PACE, SLOW: SLOW_PACE}
 """Tokens per second and stream by model; 0 is as fast as they are taken."""
 
+Surface = Literal["native", "openai", "ollama"]
+"""What of ours is asked; all of it runs through the same queue."""
+SURFACES: tuple[Surface, ...] = get_args(Surface)
+
 _MARK = "#0000000000"  # load.c writes the request's number over the digits
+_MESSAGES = [{"role": "user", "content": f"{_MARK} What is the time?"}]
 
 
 class Request(Struct, frozen=True):
     """One kind of request, as load.c sends it."""
 
     path: str
-    format: Literal["ndjson", "sse", "array"]
+    format: Literal["ndjson", "sse", "openai", "array"]
     body: str
     tokens: int
 
@@ -34,8 +39,8 @@ class Target(Struct, frozen=True, kw_only=True):
 
     name: str
     port: int
-    is_ours: bool = False
-    """Whether it speaks our API; otherwise Ollama's."""
+    surface: Surface | None = None
+    """Which of ours it is asked by; None: it is not ours, and speaks Ollama's API."""
     token: str | None = None
     """The bearer token that it asks for."""
     pids: tuple[int, ...] = ()
@@ -45,19 +50,30 @@ class Target(Struct, frozen=True, kw_only=True):
 
     def streamed(self, model: str, tokens: int) -> Request:
         """Return the request for an answer of `tokens` tokens, sent as they come."""
-        if self.is_ours:
-            return Request("/v1/chat/stream", "sse", _body(model, tokens), tokens)
-        return Request("/api/chat", "ndjson", _body(model, tokens, stream=True), tokens)
+        match self.surface:
+            case "native":
+                return Request("/v1/chat/stream", "sse", _body(model, tokens), tokens)
+            case "openai":
+                return Request("/openai/v1/chat/completions", "openai", _openai_body(model, tokens), tokens)
+            case "ollama":
+                return Request("/ollama/api/chat", "ndjson", _body(model, tokens, stream=True), tokens)
+            case None:
+                return Request("/api/chat", "ndjson", _body(model, tokens, stream=True), tokens)
 
     def whole(self, model: str, tokens: int) -> Request:
-        """Return the request for an answer of `tokens` tokens in one piece."""
-        if self.is_ours:
+        """Return the request for an answer of `tokens` tokens in one piece; ours is asked by the native surface."""
+        if self.surface is not None:
             return Request("/v1/chat", "array", _body(model, tokens), tokens)
         return Request("/api/chat", "ndjson", _body(model, tokens, stream=False), tokens)
 
 
 def _body(model: str, tokens: int, **more: bool) -> str:
-    messages = [{"role": "user", "content": f"{_MARK} What is the time?"}]
-    return msgspec.json.encode(
-        {"model": model, "messages": messages, "options": {"num_predict": tokens}, **more}
-    ).decode()
+    return _encoded({"model": model, "messages": _MESSAGES, "options": {"num_predict": tokens}, **more})
+
+
+def _openai_body(model: str, tokens: int) -> str:
+    return _encoded({"model": model, "messages": _MESSAGES, "max_tokens": tokens, "stream": True})
+
+
+def _encoded(body: object) -> str:
+    return msgspec.json.encode(body).decode()

@@ -8,7 +8,7 @@ import pytest
 
 from tests.benchmarks.c_programs import CPrograms
 from tests.benchmarks.load import Load, LoadReport, send_load
-from tests.benchmarks.targets import UNPACED, Target
+from tests.benchmarks.targets import UNPACED, Surface, Target
 
 OUTCOMES = ("complete", "wrong", "failed", "refused", "broken", "unfinished")
 TOKENS = 3
@@ -60,13 +60,75 @@ CASES = {
     "a refusal": ("refused", sized("503 Service Unavailable", '{"error":{"code":"queue_full"}}')),
     "a connection cut after the end": ("broken", chunked(stream(RIGHT), size=1000, whole=False)),
     "a connection cut in the head": ("broken", b"HTTP/1.1 200 OK\r\n"),
+    "a token after the end": ("wrong", chunked(stream([*RIGHT, token(3)]), size=1000)),
 }
 
 
+def openai(*chunks: str, end: str = "data: [DONE]\n\n") -> bytes:
+    """Return the chunks of a completion as OpenAI's protocol has them."""
+    opening = ': queued {"position":1}\n\n: heartbeat\n\n' + choice('"delta":{"role":"assistant"}')
+    return chunked(opening + "".join(chunks) + end, size=1000)
+
+
+def choice(fields: str, *, finish_reason: str = "null") -> str:
+    return f'data: {{"choices":[{{"index":0,{fields},"finish_reason":{finish_reason}}}]}}\n\n'
+
+
+def word(sequence: int) -> str:
+    return choice(f'"delta":{{"content":"#0000000000.{sequence}@1 "}}')
+
+
+WORDS = [word(0), word(1), word(2)]
+FINISH = choice('"delta":{}', finish_reason='"length"')
+USAGE = 'data: {"choices":[],"usage":{"total_tokens":3}}\n\n'
+FAULT = 'data: {"error":{"code":"worker_lost"}}\n\n'
+
+OPENAI_CASES = {
+    "a right stream": ("complete", openai(*WORDS, FINISH)),
+    "a right stream that tells its usage": ("complete", openai(*WORDS, FINISH, USAGE)),
+    "a token missing": ("wrong", openai(*WORDS[:2], FINISH)),
+    "tokens in another order": ("wrong", openai(WORDS[1], WORDS[0], WORDS[2], FINISH)),
+    "no reason to finish": ("wrong", openai(*WORDS)),
+    "no end": ("wrong", openai(*WORDS, FINISH, end="")),
+    "a token after the reason to finish": ("wrong", openai(*WORDS[:2], FINISH, WORDS[2])),
+    "a chunk after the end": ("wrong", openai(*WORDS, FINISH, end="data: [DONE]\n\n" + USAGE)),
+    "two ends": ("wrong", openai(*WORDS, FINISH, end="data: [DONE]\n\n" * 2)),
+    "an event with a name": ("wrong", openai(*WORDS, "event: queued\n", FINISH)),
+    "an error": ("failed", openai(*WORDS, FAULT, end="")),
+    "an error that is followed by the end": ("failed", openai(*WORDS, FAULT)),
+    "a connection cut": ("broken", openai(*WORDS)[:-5]),
+}
+
+
+def ndjson(*lines: str) -> bytes:
+    """Return the lines of an answer as Ollama's protocol has them."""
+    return chunked("".join(f"{line}\n" for line in lines), size=1000)
+
+
+NOTHING = '{"model":"m","message":{"role":"assistant","content":""},"done":false}'
+OLLAMA_CASES = {
+    "a right stream": ("complete", ndjson(NOTHING, *RIGHT)),
+    "a token missing": ("wrong", ndjson(token(0), token(2), END)),
+    "no end": ("wrong", ndjson(*RIGHT[:-1])),
+    "a line after the end": ("wrong", ndjson(*RIGHT, NOTHING)),
+    "an error": ("failed", ndjson(*RIGHT[:2], '{"error":"the worker was lost"}')),
+}
+OF_PROTOCOLS = [("native", CASES), ("openai", OPENAI_CASES), ("ollama", OLLAMA_CASES)]
+
+
 @pytest.mark.parametrize("piece", [1, 1 << 20], ids=["byte by byte", "at once"])
-@pytest.mark.parametrize(("outcome", "response"), CASES.values(), ids=CASES)
-async def test_the_outcome_of_a_stream(c_programs: CPrograms, outcome: str, response: bytes, piece: int) -> None:
-    async with server_that_answers(response, piece=piece) as target:
+@pytest.mark.parametrize(
+    ("surface", "outcome", "response"),
+    [
+        pytest.param(surface, *case, id=f"{surface}: {name}")
+        for surface, cases in OF_PROTOCOLS
+        for name, case in cases.items()
+    ],
+)
+async def test_the_outcome_of_a_stream(
+    c_programs: CPrograms, surface: Surface, outcome: str, response: bytes, piece: int
+) -> None:
+    async with server_that_answers(response, piece=piece, surface=surface) as target:
         report = await send_load(c_programs.load, target, target.streamed(UNPACED, TOKENS), ONCE)
 
     assert counted(report) == {outcome: 1}
@@ -101,7 +163,7 @@ def counted(report: LoadReport) -> dict[str, int]:
 
 
 @asynccontextmanager
-async def server_that_answers(response: bytes, *, piece: int) -> AsyncGenerator[Target]:
+async def server_that_answers(response: bytes, *, piece: int, surface: Surface = "native") -> AsyncGenerator[Target]:
     """A server that gives `response` to whatever it is asked, in writes of `piece` bytes, and closes the connection."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -114,4 +176,4 @@ async def server_that_answers(response: bytes, *, piece: int) -> AsyncGenerator[
         await writer.wait_closed()
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        yield Target(name="stand-in", port=server.sockets[0].getsockname()[1], is_ours=True, token="t")
+        yield Target(name="stand-in", port=server.sockets[0].getsockname()[1], surface=surface, token="t")
