@@ -17,6 +17,7 @@ from tests.faults.transcript import (
     Cancellation,
     Connection,
     Ending,
+    ForeignAnswer,
     KeptJob,
     Question,
     Recorder,
@@ -24,6 +25,7 @@ from tests.faults.transcript import (
     WholeAnswer,
     now_ms,
 )
+from tests.surfaces import BY_NAME, NATIVE, Surface
 
 HANG_S = 75.0  # for an answer in one piece: a limit for hanging, not an expectation
 DEFAULT_RETRY_MS = 1000
@@ -58,8 +60,7 @@ class Asking:
         if request.manners.has_key:
             self.headers["Idempotency-Key"] = question.mark
         wish = Wish(question.mark, request.words, request.pace_ms, request.misfortunes)
-        content = msgspec.json.encode(wish).decode()
-        self.body = {"model": request.model, "messages": [{"role": "user", "content": content}]}
+        self.body = BY_NAME[request.manners.surface].body(request.model, msgspec.json.encode(wish).decode())
         self._breaks = {"reader-1": list(self._manners.breaks_off_after)}
         self._others: asyncio.TaskGroup
         self._have_begun = False
@@ -68,6 +69,8 @@ class Asking:
     async def until_answered(self, gateway: str | None) -> bool:
         """See the job through in the way that is wished for; False: it could not be learnt whether there is a job."""
         gateway = gateway or self.desk.another_gateway("")
+        if self._manners.surface != NATIVE.name:
+            return await self._foreign(gateway)
         if self._manners.is_whole:
             return await self._whole(gateway)
         if self._manners.is_durable:
@@ -94,6 +97,16 @@ class Asking:
             return WholeAnswer(self.mark, gateway, opened_ms, now_ms(), has_hung=has_hung), 0
         answer = WholeAnswer(self.mark, gateway, opened_ms, now_ms(), response.status_code, response.text)
         return answer, _retry_after_s(response)
+
+    async def _foreign(self, gateway: str) -> bool:
+        surface = BY_NAME[self._manners.surface]
+        while True:
+            listening = _ForeignListening(self, surface, gateway, leaves_after=self._manners.leaves_after)
+            answer = await listening.until_it_ends()
+            if answer.status not in RETRIED:
+                return answer.ending != "cut"
+            await asyncio.sleep(listening.retry_after_s)
+            gateway = self.desk.another_gateway(gateway)
 
     async def _kept(self, gateway: str) -> bool:
         opened_ms = now_ms()
@@ -268,6 +281,55 @@ class _Listening:
         for event in self._parser.events[len(self._events) :]:
             id_ = None if event.id is None else int(event.id)
             self._events.append(SeenEvent(event.type, event.data, id=id_, at_ms=at_ms))
+
+
+class _ForeignListening:
+    """One connection on which a stream is asked for in a protocol that is not ours."""
+
+    def __init__(self, asking: Asking, surface: Surface, gateway: str, *, leaves_after: int | None) -> None:
+        self._asking = asking
+        self._surface = surface
+        self._gateway = gateway
+        self._leaves_after = leaves_after
+        self._status: int | None = None
+        self._body = b""
+        self.retry_after_s = 0.0
+
+    async def until_it_ends(self) -> ForeignAnswer:
+        """Return everything that came, written down, also when the reader is cancelled."""
+        opened_ms = now_ms()
+        ending: Ending = "cut"
+        try:
+            ending = await self._listen()
+        except httpx.TransportError:
+            pass
+        finally:
+            answer = ForeignAnswer(
+                mark=self._asking.mark,
+                surface=self._surface.name,
+                gateway=self._gateway,
+                ending=ending,
+                opened_ms=opened_ms,
+                closed_ms=now_ms(),
+                status=self._status,
+                body=self._body.decode(errors="replace"),
+            )
+            self._asking.desk.recorder.write(answer)
+        return answer
+
+    async def _listen(self) -> Ending:
+        http, url = self._asking.desk.http, f"{self._gateway}{self._surface.path}"
+        reading = self._surface.reading()
+        async with http.stream("POST", url, json=self._asking.body, headers=self._asking.headers) as response:
+            self._status = response.status_code
+            async for data in response.aiter_raw():
+                self._body += data
+                if response.is_success:
+                    reading.feed(data)
+                if self._leaves_after is not None and len(reading.frames) >= self._leaves_after:
+                    return "left"
+        self.retry_after_s = _retry_after_s(response)
+        return "ended" if response.is_success else "refused"
 
 
 def _retry_after_s(response: httpx.Response) -> float:

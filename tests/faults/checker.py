@@ -4,16 +4,16 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from enum import StrEnum
-from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from tests.faults import transcript
-from tests.faults.storyteller import MARK, mark_of, prefill_of
+from tests.faults.foreign_answers import ForeignJudge
+from tests.faults.rules import Rule, Violation
+from tests.faults.sent_texts import SentTexts
+from tests.faults.storyteller import MARK, mark_of
 from tests.faults.transcript import Connection, JobTranscript, KeptJob, SeenEvent, WholeAnswer
 from tests.ollama_double import Generation
 
@@ -24,39 +24,6 @@ _NOTHING_TO_WAIT_FOR = 204
 _ACCEPTED = 202
 _WITHOUT_ID = frozenset({"job_lost"})  # ends that no log can have
 _LOGS_BEGIN_AFTER = 4096  # or after a multiple of it, when Redis has lost a log of a durable job
-_NUMBER = re.compile(r"\S+?\.(\d+)\.\d+\s*")  # in a storyteller's word: that of its generation
-
-
-class Rule(StrEnum):
-    """What is promised, said as what went wrong."""
-
-    MISSING = "an event is missing"
-    DUPLICATED = "an event came twice"
-    DISORDERED = "events came out of order"
-    UNEQUAL = "two readers were told different things under one id"
-    WITHOUT_ID = "an event that can be resumed from has no id"
-    LOST = "an accepted job is not to be found"
-    UNENDED = "there is no terminal event"
-    TWO_ENDS = "there is more than one terminal event"
-    AFTER_THE_END = "something came after the terminal event"
-    CROSSED = "something of another job came"
-    TEXT = "the text is not what the model sent"
-    FALSE_SUCCESS = "an answer is told as whole that the model did not end"
-    WRONG_PREFILL = "the model was asked to go on from another text than the client has"
-    MISCOUNTED = "the tokens are miscounted"
-    UNDOCUMENTED = "an error is not in the documented table"
-    FAILED = "a job failed that had no reason to"
-
-
-class Violation(Struct, frozen=True):
-    """A promise that was broken."""
-
-    rule: Rule
-    mark: str
-    detail: str
-
-    def __str__(self) -> str:
-        return f"{self.mark}: {self.rule}: {self.detail}"
 
 
 def check(directory: Path, *, excused: Iterable[str] = ()) -> list[Violation]:
@@ -110,6 +77,7 @@ class _Verdict:
         if job.was_cancelled or job.was_left:
             self._excused |= {"cancelled"}
         self._found: list[Violation] = []
+        self._texts = SentTexts(sent, self._blame)
 
     def reach(self) -> list[Violation]:
         for reader, connections in self._job.readers.items():
@@ -121,6 +89,9 @@ class _Verdict:
             self._judge_log(log)
         for answer in self._job.answers:
             self._judge_answer(answer, is_final=answer is self._job.answers[-1])
+        foreign = ForeignJudge(self._job.mark, self._texts, self._documented, self._excused, self._blame)
+        for answer in self._job.foreign:
+            foreign.judge(answer, is_final=answer is self._job.foreign[-1])
         for kept in self._job.kept:
             self._judge_kept(kept, is_final=kept is self._job.kept[-1])
         return self._found
@@ -200,26 +171,12 @@ class _Verdict:
                 self._blame(Rule.TEXT, f"a second start after {kept!r}")
             is_whole = place == len(parts) - 1 and part.end is not None and part.end.type == "chunk"
             if part.text or is_whole:
-                generation = self._find(part.text, unused, kept=kept, is_whole=is_whole)
+                generation = self._texts.find(part.text, unused, kept=kept, is_whole=is_whole)
                 if generation is not None:
                     unused.remove(generation)
                     if is_whole and part.end is not None:
                         self._judge_usage(part.end, kept_chunks + len(generation.sent))
             kept, kept_chunks = kept + part.text, kept_chunks + part.chunks
-
-    def _find(self, text: str, sent: Sequence[Generation], *, kept: str, is_whole: bool) -> Generation | None:
-        """Return the generation of which `text` is the beginning, or the whole, blaming what is wrong with it."""
-        beginning_so = [generation for generation in sent if _begins(generation, text, kept=kept)]
-        if not beginning_so:
-            self._blame(Rule.TEXT, f"{text!r} after {kept!r}; sent: {[generation.text for generation in sent]}")
-            return None
-        whole = [each for each in beginning_so if each.was_closed and _begins(each, text, kept=kept, is_whole=True)]
-        generation = (whole or beginning_so)[0] if is_whole else beginning_so[0]
-        if is_whole and not whole:
-            self._blame(Rule.FALSE_SUCCESS, f"of {generation.text!r} came {text!r}")
-        if prefill_of(generation) not in (kept, kept.rstrip()):
-            self._blame(Rule.WRONG_PREFILL, f"{prefill_of(generation)!r} for {kept!r}")
-        return generation
 
     def _judge_usage(self, end: SeenEvent, tokens: int) -> None:
         if (counted := end.json["usage"]["completion_tokens"]) != tokens:
@@ -238,7 +195,7 @@ class _Verdict:
             return
         if [chunk["done"] for chunk in said] != [False] * (len(said) - 1) + [True]:
             self._blame(Rule.TWO_ENDS, f"in a whole answer: {[chunk['done'] for chunk in said]}")
-        self._judge_whole("".join(chunk["content"] for chunk in said), said[-1]["usage"])
+        self._texts.judge_whole("".join(chunk["content"] for chunk in said), said[-1]["usage"])
 
     def _judge_kept(self, kept: KeptJob, *, is_final: bool) -> None:
         """See that an accepted job came to its end, and with the whole answer if it completed."""
@@ -257,24 +214,7 @@ class _Verdict:
         else:
             if strangers := set(MARK.findall(kept.content)) - {self._job.mark}:
                 self._blame(Rule.CROSSED, f"in an accepted job: {strangers}")
-            self._judge_whole(kept.content, kept.usage)
-
-    def _judge_whole(self, text: str, usage: Mapping[str, Any]) -> None:
-        """See that an answer in one piece is what one generation sent, or several that went on with one another."""
-        unused, kept, tokens = list(self._sent), "", 0
-        runs = list(_by_generation(text)) or [""]
-        if text and any(each.was_closed and not each.text and prefill_of(each) == text.rstrip() for each in unused):
-            runs.append("")  # whoever went on had nothing to add but the end
-        for place, run in enumerate(runs):
-            is_whole = place == len(runs) - 1
-            generation = self._find(run, unused, kept=kept, is_whole=is_whole)
-            if generation is None:
-                return
-            unused.remove(generation)
-            tokens += len(generation.sent) if is_whole else len(run.split())
-            kept += run
-        if usage["completion_tokens"] != tokens:
-            self._blame(Rule.MISCOUNTED, f"{usage['completion_tokens']} instead of {tokens}")
+            self._texts.judge_whole(kept.content, kept.usage)
 
 
 class _Part(Struct):
@@ -302,19 +242,6 @@ def _parts(log: Sequence[SeenEvent]) -> Iterator[_Part]:
         if event.is_end:
             part.end = event
     yield part
-
-
-def _begins(generation: Generation, text: str, *, kept: str, is_whole: bool = False) -> bool:
-    """Tell whether a generation's text begins with `text`, or is it; what follows a space has lost its own."""
-    heads = (generation.text, generation.text.lstrip()) if kept[-1:].isspace() else (generation.text,)
-    return any(head == text if is_whole else head.startswith(text) for head in heads)
-
-
-def _by_generation(text: str) -> Iterator[str]:
-    """Split a storyteller's text where another generation takes it up."""
-    words = re.findall(r"\s*\S+\s*", text)
-    for _, run in groupby(words, key=lambda word: m[1] if (m := _NUMBER.fullmatch(word.lstrip())) else ""):
-        yield "".join(run)
 
 
 def _missing(events: Sequence[SeenEvent], began_after: int) -> list[int]:

@@ -6,6 +6,7 @@ from tests.faults.manners import Manners, Request
 from tests.faults.run import running
 from tests.faults.site import MODELS
 from tests.faults.trial import Outcome, Trial, outcome
+from tests.surfaces import COMPATIBLE
 
 CLIENTS = 24
 TENANTS = 2
@@ -32,7 +33,12 @@ async def cancel_everything(trial: Trial, rounds: int) -> Outcome:
 def _request(trial: Trial) -> Request:
     after = trial.chance.randint(1, WORDS)
     manners = trial.chance.choice(
-        (Manners(leaves_after=after), Manners(cancels_after=after), Manners(breaks_off_after=(after,), replays=True))
+        (
+            Manners(leaves_after=after),
+            Manners(cancels_after=after),
+            Manners(breaks_off_after=(after,), replays=True),
+            *(Manners(surface=surface.name, leaves_after=after) for surface in COMPATIBLE),
+        )
     )
     return Request(
         user=trial.chance.randrange(TENANTS),

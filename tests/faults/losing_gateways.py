@@ -5,7 +5,7 @@ import asyncio
 from tests.faults.intervals import resume_times_ms
 from tests.faults.losing_workers import JOBS_AT_ONCE
 from tests.faults.run import running
-from tests.faults.trial import Figure, Outcome, Trial, outcome
+from tests.faults.trial import FOREIGN, Figure, Outcome, Trial, outcome
 
 
 async def kill_gateways(trial: Trial, rounds: int) -> Outcome:
@@ -16,6 +16,7 @@ async def kill_gateways(trial: Trial, rounds: int) -> Outcome:
             victim = trial.chance.choice(trial.site.gateways)
             door = victim.lines["clients"].url
             asked = [run.ask(trial.request(), gateway=door) for _ in range(JOBS_AT_ONCE)]
+            asked += [run.ask(trial.request(manners=manners), gateway=door) for manners in FOREIGN]
             await trial.busy_worker()
             await victim.kill()
             await asyncio.gather(victim.start(), *asked)

@@ -7,7 +7,7 @@ from tests.faults.intervals import takeover_gaps_ms
 from tests.faults.manners import Manners
 from tests.faults.run import running
 from tests.faults.transcript import JobTranscript
-from tests.faults.trial import WORDS, Figure, Outcome, Trial, outcome
+from tests.faults.trial import FOREIGN, WORDS, Figure, Outcome, Trial, outcome
 
 JOBS_AT_ONCE = 10
 FROZEN_S = (1.0, 4.0)  # about the lease of 1.5 s, and far beyond it
@@ -20,6 +20,7 @@ async def kill_workers(trial: Trial, rounds: int) -> Outcome:
         for round_ in range(rounds):
             trial.tell(f"worker killed {round_} of {rounds} times")
             asked = [run.ask(trial.request()) for _ in range(JOBS_AT_ONCE)]
+            asked += [run.ask(trial.request(manners=manners)) for manners in FOREIGN]
             victim = await trial.busy_worker()
             await victim.kill()
             await asyncio.gather(victim.start(), *asked)
@@ -33,6 +34,7 @@ async def freeze_workers(trial: Trial, rounds: int) -> Outcome:
         for round_ in range(rounds):
             trial.tell(f"worker frozen {round_} of {rounds} times")
             asked = [run.ask(trial.request(manners=Manners(replays=True))) for _ in range(JOBS_AT_ONCE)]
+            asked += [run.ask(trial.request(manners=manners)) for manners in FOREIGN]
             victim = await trial.busy_worker()
             victim.send(signal.SIGSTOP)
             try:

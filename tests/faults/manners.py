@@ -8,12 +8,13 @@ from tests.faults.storyteller import Misfortune
 class Manners(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a client goes about one job."""
 
-    is_whole: bool = False  # it wants the answer in one piece
+    surface: str = "native"  # by which it asks; by the others it streams, and cannot come back but with a key
     has_key: bool = False  # it sends an Idempotency-Key, so that asking again cannot make another job
+    leaves_after: int | None = None  # so many events, and never comes back
+    is_whole: bool = False  # it wants the answer in one piece
     is_durable: bool = False  # it has the job accepted, and looks until it has ended
     readers: int = 1  # read the stream at once, each from the start
     breaks_off_after: tuple[int, ...] = ()  # so many events of its first connections each, and comes back
-    leaves_after: int | None = None  # so many events, and never comes back
     cancels_after: int | None = None  # so many events it has the job stopped, and reads on
     replays: bool = False  # when all is over, it reads everything again
 

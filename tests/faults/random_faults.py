@@ -10,7 +10,8 @@ from msgspec import Struct
 from tests.faults.manners import Manners, Request
 from tests.faults.run import Run, running
 from tests.faults.site import MODELS, USERS, Part, Site
-from tests.faults.trial import Outcome, Trial, outcome
+from tests.faults.trial import FOREIGN, Outcome, Trial, outcome
+from tests.surfaces import COMPATIBLE
 
 PER_SECOND = 8.0  # requests
 PAUSE_S = (0.2, 1.2)  # from one fault to the next
@@ -100,6 +101,8 @@ def _request(chance: Random) -> Request:
             Manners(breaks_off_after=(chance.randint(1, 20), chance.randint(1, 5))),
             Manners(leaves_after=chance.randint(1, 20)),
             Manners(cancels_after=chance.randint(1, 20)),
+            *FOREIGN,
+            *(Manners(surface=surface.name, leaves_after=chance.randint(1, 20)) for surface in COMPATIBLE),
         )
     )
     return Request(

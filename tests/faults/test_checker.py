@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from infra.local.ollama_wire import Piece
-from tests.faults.checker import SENT, TRANSCRIPT, Rule, check, documented_codes, judge
+from tests.faults.checker import SENT, TRANSCRIPT, check, documented_codes, judge
+from tests.faults.rules import Rule
 from tests.faults.storyteller import Wish, story
 from tests.faults.transcript import (
     Cancellation,

@@ -74,6 +74,19 @@ class WholeAnswer(Struct, frozen=True, tag="whole", tag_field="is"):
     has_hung: bool = False  # whether that was because the client lost its patience
 
 
+class ForeignAnswer(Struct, frozen=True, tag="foreign", tag_field="is"):
+    """Everything that came over one connection on which a stream was asked for in a protocol that is not ours."""
+
+    mark: str
+    surface: str
+    gateway: str
+    ending: Ending
+    opened_ms: float
+    closed_ms: float
+    status: int | None = None  # None: no answer came
+    body: str = ""  # as it came
+
+
 class KeptJob(Struct, frozen=True, tag="kept", tag_field="is"):
     """What came of a request that a job be accepted, and of looking at it until it had ended."""
 
@@ -96,7 +109,7 @@ class Cancellation(Struct, frozen=True, tag="cancellation", tag_field="is"):
     at_ms: float
 
 
-Line = Question | Connection | WholeAnswer | KeptJob | Cancellation
+Line = Question | Connection | WholeAnswer | ForeignAnswer | KeptJob | Cancellation
 
 
 class JobTranscript(Struct):
@@ -105,6 +118,7 @@ class JobTranscript(Struct):
     question: Question
     readers: dict[str, list[Connection]] = {}  # in the order in which each made them
     answers: list[WholeAnswer] = []
+    foreign: list[ForeignAnswer] = []
     kept: list[KeptJob] = []
     was_cancelled: bool = False
 
@@ -155,6 +169,8 @@ def by_job(lines: Iterable[Line]) -> list[JobTranscript]:
                 job.readers.setdefault(line.reader, []).append(line)
             case WholeAnswer():
                 job.answers.append(line)
+            case ForeignAnswer():
+                job.foreign.append(line)
             case KeptJob():
                 job.kept.append(line)
             case Cancellation():

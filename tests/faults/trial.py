@@ -13,6 +13,7 @@ from tests.faults.manners import Manners, Request
 from tests.faults.run import Run, Verdict
 from tests.faults.site import MODELS, USERS, Part, Site
 from tests.faults.storyteller import Storyteller
+from tests.surfaces import COMPATIBLE
 from tests.waiting import wait_until
 
 WORDS = 30
@@ -24,7 +25,8 @@ ATTACHED = (
     Manners(is_whole=True),
     Manners(is_whole=True, has_key=True),
 )
-IN_ALL_WAYS = (*ATTACHED, Manners(is_durable=True))
+FOREIGN = tuple(Manners(surface=surface.name, has_key=has_key) for surface in COMPATIBLE for has_key in (False, True))
+IN_ALL_WAYS = (*ATTACHED, *FOREIGN, Manners(is_durable=True))
 TOLD = 3  # words that a client has when something is said to happen in the middle of its answer
 
 
