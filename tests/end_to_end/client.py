@@ -7,6 +7,7 @@ import httpx
 from msgspec import Struct
 
 from tests.event_stream import EventStream
+from tests.surfaces import Answering, Surface
 
 HANG_S = 30.0  # a limit for hanging, not an expectation
 CANARY = "canary"  # stands in every prompt, answer and password, and must not stand in any log
@@ -48,6 +49,34 @@ class Client:
             assert response.status_code == 200, response.text
             stream = EventStream(response)  # held here: dropped, it would close the connection
             yield stream
+
+    @asynccontextmanager
+    async def ask(
+        self, surface: Surface, model: str, *, headers: dict[str, str] | None = None, **fields: object
+    ) -> AsyncGenerator[Answering]:
+        """Ask by a surface and read the stream inside the block; leaving it early closes the connection."""
+        body = surface.body(model, PROMPT, is_stream=True, **fields)
+        async with self.http.stream("POST", surface.path, json=body, headers=headers) as response:
+            if not response.is_success:
+                await response.aread()
+            assert response.status_code == 200, response.text
+            answering = Answering(surface, response)  # held here: dropped, it would close the connection
+            yield answering
+
+    async def ask_whole(
+        self, surface: Surface, model: str, *, headers: dict[str, str] | None = None, **fields: object
+    ) -> httpx.Response:
+        """Ask by a surface and wait for the whole answer."""
+        body = surface.body(model, PROMPT, is_stream=False, **fields)
+        return await self.http.post(surface.whole_path or surface.path, json=body, headers=headers)
+
+    async def ask_in_vain(
+        self, surface: Surface, model: str, *, headers: dict[str, str] | None = None, **fields: object
+    ) -> httpx.Response:
+        """Ask for a stream that is refused, and return the refusal."""
+        return await self.http.post(
+            surface.path, json=surface.body(model, PROMPT, is_stream=True, **fields), headers=headers
+        )
 
     async def cancel(self, job_id: str) -> httpx.Response:
         """Stop a job."""
