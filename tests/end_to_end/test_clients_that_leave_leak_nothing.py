@@ -6,6 +6,7 @@ The full size of this test is `LEAK_ROUNDS=1000`.
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from functools import partial
 from itertools import count
 
 import httpx
@@ -18,6 +19,7 @@ from tests.end_to_end.stack import SLOTS, Stack
 from tests.event_stream import EventStream
 from tests.ollama_double import Answer, Hang
 from tests.processes import ServerProcess
+from tests.surfaces import COMPATIBLE, Surface
 from tests.waiting import wait_until
 
 ROUNDS = int(os.environ.get("LEAK_ROUNDS", "60"))
@@ -85,6 +87,7 @@ async def leave_early(stack: Stack, client: Client, model: str, *, rounds: int, 
         leave_a_second_reading,
         leave_with_a_key,
         cancel,
+        *(partial(leave_another_surface, surface) for surface in COMPATIBLE),
     )
 
     async def come_and_leave(number: int) -> None:
@@ -128,6 +131,11 @@ async def leave_with_a_key(client: Client, model: str) -> None:
     """The key is freed, and keeps nothing of the job for its day."""
     async with client.stream(model, headers={"Idempotency-Key": f"leaving {next(_numbers)}"}) as stream:
         await stream.until("chunk")
+
+
+async def leave_another_surface(surface: Surface, client: Client, model: str) -> None:
+    async with client.ask(surface, model) as answer:
+        await answer.until_text("Once upon")
 
 
 async def cancel(client: Client, model: str) -> None:

@@ -7,6 +7,7 @@ from tests.faults.run import Run, running
 from tests.faults.site import MODELS, SLOTS
 from tests.faults.storyteller import Misfortune
 from tests.faults.trial import TOLD, WORDS, Outcome, Trial, outcome
+from tests.surfaces import COMPATIBLE
 
 FAILING, HEALTHY = MODELS
 DRIP_MS = 300.0
@@ -39,6 +40,11 @@ async def fail_ollama(trial: Trial, rounds: int) -> Outcome:
                         for after in (0, TOLD)
                         for times in (1, ALWAYS)
                     ),
+                    *(
+                        _ask(run, FAILING, misfortunes=(Misfortune(what, after),), surface=surface.name)
+                        for after in (0, TOLD)
+                        for surface in COMPATIBLE
+                    ),
                     _ask(run, HEALTHY),
                 )
             await _ask(run, FAILING, words=TOLD, pace_ms=DRIP_MS)
@@ -65,8 +71,9 @@ def _ask(
     misfortunes: tuple[Misfortune, ...] = (),
     excused: tuple[str, ...] = (),
     is_whole: bool = False,
+    surface: str = "native",
 ) -> asyncio.Task[None]:
-    manners = Manners(is_whole=is_whole)
+    manners = Manners(is_whole=is_whole, surface=surface)
     return run.ask(
         Request(
             user=0,

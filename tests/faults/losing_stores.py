@@ -8,7 +8,7 @@ from tests.faults.manners import Manners, Request
 from tests.faults.run import Run, running
 from tests.faults.site import MODELS, USERS
 from tests.faults.transcript import JobTranscript, now_ms
-from tests.faults.trial import ATTACHED, Figure, Outcome, Trial, outcome
+from tests.faults.trial import ATTACHED, FOREIGN, Figure, Outcome, Trial, outcome
 
 AWAY_S = (0.2, 1.5)
 JOBS_AT_ONCE = 8
@@ -37,7 +37,8 @@ async def empty_redis(trial: Trial, rounds: int) -> Outcome:
             trial.tell(f"Redis emptied {round_} of {rounds} times")
             asked = [run.ask(trial.request()) for _ in range(JOBS_AT_ONCE)]
             asked += [run.ask(trial.request(manners=Manners(is_durable=True))) for _ in range(JOBS_AT_ONCE)]
-            await trial.until_begun(2 * JOBS_AT_ONCE)
+            asked += [run.ask(trial.request(manners=manners)) for manners in FOREIGN]
+            await trial.until_begun(2 * JOBS_AT_ONCE + len(FOREIGN))
             emptied_ms.append(now_ms())
             await trial.site.redis.flushall()
             await asyncio.gather(*asked)
@@ -52,7 +53,7 @@ async def lose_postgresql(trial: Trial, rounds: int) -> Outcome:
     away_ms: list[tuple[float, float]] = []
     async with running(trial.site, trial.directory, trial.chance) as run:
         await _make_everybody_known(trial, run)
-        async with trial.load(run, manners=ATTACHED):
+        async with trial.load(run, manners=(*ATTACHED, *FOREIGN)):
             for round_ in range(rounds):
                 trial.tell(f"PostgreSQL stopped {round_} of {rounds} times")
                 began_ms = now_ms()
