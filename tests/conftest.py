@@ -4,9 +4,6 @@ A test asks for `database_url` and `redis_url` and has both for itself. What liv
 stack, say) builds on the session's `databases`, `redis_server` and on `ProcessStarter`.
 """
 
-import secrets
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -14,11 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from infra.local import ports
-from infra.local.logins import Logins, Passwords
-from infra.local.postgresql import postgresql
-from infra.local.program import start
-from infra.local.unprivileged import account_for_servers
-from infra.local.valkey import valkey
+from infra.local.logins import Logins
 from migrations.upgrade import upgrade
 from shared.database import engine, users
 from shared.database.engine import Database
@@ -29,34 +22,23 @@ from tests.databases import Databases
 from tests.faults.proxy import FaultProxy
 from tests.key_leaks import immortal_keys
 from tests.processes import ProcessStarter
+from tests.servers import directory_for_servers, postgresql_server, valkey_server
+
+collect_ignore = ["clients"]  # run in an environment of their own: docs/decisions/0024-real-clients.md
 
 
 @pytest.fixture(scope="session")
 def server_directory() -> Iterator[Path]:
-    """Where the servers of this worker keep their data; unlike pytest's own, other users may enter it."""
-    directory = Path(tempfile.mkdtemp(prefix="deepersensor-"))
-    directory.chmod(0o711)
-    yield directory
-    shutil.rmtree(directory)
+    """Where the servers of this worker keep their data."""
+    with directory_for_servers() as directory:
+        yield directory
 
 
 @pytest.fixture(scope="session")
 async def databases(server_directory: Path) -> AsyncIterator[Databases]:
     """A PostgreSQL server."""
-    program, url = await postgresql(
-        server_directory / "postgresql",
-        port=ports.free_port(),
-        password=secrets.token_hex(16),
-        log=server_directory / "postgresql.log",
-        account=account_for_servers(),
-        durable=False,
-    )
-    server = await start(program)
-    try:
-        await server.until_it_serves()
-        yield Databases(url)
-    finally:
-        await server.stop()
+    async with postgresql_server(server_directory) as databases:
+        yield databases
 
 
 @pytest.fixture
@@ -85,18 +67,8 @@ async def ada(database: Database) -> User:
 @pytest.fixture(scope="session")
 async def redis_logins(server_directory: Path) -> AsyncIterator[Logins]:
     """A Valkey server whose data are whatever earlier tests left, by the URL of everybody who logs in there."""
-    program, logins = valkey(
-        server_directory / "valkey",
-        port=ports.free_port(),
-        passwords=Passwords.new(),
-        log=server_directory / "valkey.log",
-    )
-    server = await start(program)
-    try:
-        await server.until_it_serves()
+    async with valkey_server(server_directory) as logins:
         yield logins
-    finally:
-        await server.stop()
 
 
 @pytest.fixture(scope="session")

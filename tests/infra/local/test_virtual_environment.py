@@ -27,8 +27,9 @@ class Checkout:
         (path / "infra" / "local").mkdir(parents=True)
         (path / "infra" / "local" / "requirements.lock").touch()
         (path / "requirements-dev.lock").touch()
+        (path / "tests" / "clients").mkdir(parents=True)
 
-    def lock(self, version: str, *, digest: str | None = None) -> None:
+    def lock(self, version: str, *, digest: str | None = None, name: str = "requirements.lock") -> None:
         wheel = self.path / f"parcel-{version}-py3-none-any.whl"
         information = f"parcel-{version}.dist-info"
         with zipfile.ZipFile(wheel, "w") as archive:
@@ -37,13 +38,15 @@ class Checkout:
             archive.writestr(f"{information}/WHEEL", WHEEL)
             archive.writestr(f"{information}/RECORD", "")
         digest = digest or hashlib.sha256(wheel.read_bytes()).hexdigest()
-        (self.path / "requirements.lock").write_text(f"parcel @ {wheel.as_uri()} --hash=sha256:{digest}\n")
+        (self.path / name).write_text(f"parcel @ {wheel.as_uri()} --hash=sha256:{digest}\n")
 
-    def install(self, path: str = os.defpath, customs: str = "") -> subprocess.CompletedProcess[str]:
+    def install(
+        self, path: str = os.defpath, customs: str = "", *, purpose: str = "up"
+    ) -> subprocess.CompletedProcess[str]:
         """Run the program with `path` as PATH, after the Python statements `customs`."""
         (self.path / "sitecustomize.py").write_text(customs)
         return subprocess.run(
-            [BASE_PYTHON, "-m", "infra.local.virtual_environment", "up"],
+            [BASE_PYTHON, "-m", "infra.local.virtual_environment", purpose],
             cwd=self.path,
             env={"PATH": path, "PYTHONPATH": f"{self.path}:{CHECKOUT}", "HOME": str(self.path)},
             check=False,
@@ -51,8 +54,8 @@ class Checkout:
             text=True,
         )
 
-    def installed_version(self) -> str:
-        command = [self.path / ".venv" / "bin" / "python", "-c", "import parcel; print(parcel.VERSION)"]
+    def installed_version(self, venv: str = ".venv") -> str:
+        command = [self.path / venv / "bin" / "python", "-c", "import parcel; print(parcel.VERSION)"]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
@@ -84,6 +87,15 @@ def test_what_is_installed_is_not_installed_again_until_a_lock_changes(checkout:
     checkout.lock("2.0")
     assert "installing" in checkout.install().stdout
     assert checkout.installed_version() == "2.0"
+
+
+def test_clients_have_an_environment_of_their_own(checkout: Checkout) -> None:
+    checkout.install()
+    checkout.lock("0.9", name="tests/clients/requirements.lock")
+    assert "making .venv-clients" in checkout.install(purpose="clients").stdout
+    assert checkout.installed_version(".venv-clients") == "0.9"
+    assert checkout.installed_version() == "1.0"
+    assert checkout.install().stdout == checkout.install(purpose="clients").stdout == ""
 
 
 def test_a_package_that_is_not_the_locked_one_is_refused(checkout: Checkout) -> None:

@@ -1,0 +1,45 @@
+"""Fixtures for tests with real clients: the product runs in its own environment, clients and pytest in theirs."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.clients.double import RemoteDouble
+from tests.clients.offer import Offer
+
+CHECKOUT = Path(__file__).parents[2]
+_PYTHON = CHECKOUT / ".venv" / "bin" / "python"
+_STOP_S = 60.0  # after this a product that was asked to end is killed, which fails the test
+
+
+@pytest.fixture(scope="session")
+def offer() -> Iterator[Offer]:
+    """The product, running; it must end in order."""
+    command = [_PYTHON, "-m", "tests.clients.product"]
+    with subprocess.Popen(command, cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as product:
+        assert product.stdout is not None
+        line = product.stdout.readline()
+        assert line, "the product did not start; the reason stands above"
+        try:
+            yield msgspec.json.decode(line, type=Offer)
+        finally:
+            product.communicate(timeout=_STOP_S)  # ends its stdin
+        assert product.returncode == 0, "the product was not left as it should be; the reason stands above"
+
+
+@pytest.fixture(scope="session")
+def remote_double(offer: Offer) -> Iterator[RemoteDouble]:
+    """The double of Ollama; a test asks for `double`."""
+    double = RemoteDouble(offer.double_url, offer.models)
+    yield double
+    double.close()
+
+
+@pytest.fixture
+def double(remote_double: RemoteDouble) -> RemoteDouble:
+    """The double of Ollama, which has been asked nothing yet."""
+    remote_double.begin()
+    return remote_double
