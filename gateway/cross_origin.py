@@ -11,7 +11,19 @@ from shared.settings import SettingsError
 
 METHODS = "GET, POST, PATCH, DELETE"
 REQUEST_HEADERS = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Prefer, traceparent, X-On-Disconnect"
-ANSWER_HEADERS = "Idempotent-Replayed, Location, Preference-Applied, RateLimit, RateLimit-Policy, Retry-After, X-Job-Id"
+# What the official clients of OpenAI and Ollama add to each request, in browsers too, and what nobody reads here: a
+# preflight that leaves one of them out keeps the whole client away. Ollama's own list, and OpenAI's organisations.
+CLIENT_HEADERS = (
+    "Accept, User-Agent, X-Requested-With, OpenAI-Beta, OpenAI-Organization, OpenAI-Project, X-Stainless-Arch, "
+    "X-Stainless-Async, X-Stainless-Custom-Poll-Interval, X-Stainless-Helper-Method, X-Stainless-Lang, "
+    "X-Stainless-OS, X-Stainless-Package-Version, X-Stainless-Poll-Helper, X-Stainless-Retry-Count, "
+    "X-Stainless-Runtime, X-Stainless-Runtime-Version, X-Stainless-Timeout"
+)
+ANSWER_HEADERS = (
+    "Idempotent-Replayed, Location, Preference-Applied, RateLimit, RateLimit-Policy, Retry-After, X-Job-Id, "
+    "X-RateLimit-Limit-Requests, X-RateLimit-Limit-Tokens, X-RateLimit-Remaining-Requests, "
+    "X-RateLimit-Remaining-Tokens, X-RateLimit-Reset-Requests, X-RateLimit-Reset-Tokens"
+)
 PREFLIGHT_KEPT_S = 600
 EVERY_ORIGIN = "*"
 NOBODY = b"null"  # sandboxed frames, files and redirects have it: whoever wants it
@@ -48,7 +60,7 @@ class CrossOriginSettings(Struct, frozen=True):
         str,
         _NAMES,
         Meta(
-            description="Headers that they may send; unset: all that the API takes.",
+            description="Headers that they may send; unset: all that the API takes and official clients add.",
             examples=["Authorization, Content-Type"],
         ),
     ] = ""
@@ -112,7 +124,8 @@ class CrossOrigin:
         }
         self._preflight = {
             "Access-Control-Allow-Methods": settings.cors_allow_methods,
-            "Access-Control-Allow-Headers": settings.cors_allow_headers or f"{REQUEST_HEADERS}, {request_id_header}",
+            "Access-Control-Allow-Headers": settings.cors_allow_headers
+            or f"{REQUEST_HEADERS}, {CLIENT_HEADERS}, {request_id_header}",
             "Access-Control-Max-Age": str(PREFLIGHT_KEPT_S),
         }
 

@@ -10,6 +10,12 @@ from tests.databases import Databases
 from tests.processes import ProcessStarter
 
 APP, OTHER_APP, STRANGER = "https://app.example.org", "http://localhost:3000", "https://app.example.org.evil.example"
+OPENAI_SENDS = (
+    "authorization,content-type,openai-beta,openai-organization,openai-project,x-stainless-arch,"
+    "x-stainless-helper-method,x-stainless-lang,x-stainless-os,x-stainless-package-version,x-stainless-retry-count,"
+    "x-stainless-runtime,x-stainless-runtime-version,x-stainless-timeout"
+)
+OLLAMA_SENDS = "accept,authorization,content-type,user-agent"
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +142,23 @@ async def test_a_chat_with_its_headers_may_be_asked_for(allowing: httpx.AsyncCli
     assert "POST" in response.headers["Access-Control-Allow-Methods"]
     allowed = {name.strip().lower() for name in response.headers["Access-Control-Allow-Headers"].split(",")}
     assert allowed >= {"authorization", "content-type", "idempotency-key", "x-on-disconnect", "x-request-id"}
+
+
+@pytest.mark.parametrize("sent", [OPENAI_SENDS, OLLAMA_SENDS], ids=["OpenAI's client", "Ollama's client"])
+async def test_official_clients_may_send_what_they_send(allowing: httpx.AsyncClient, sent: str) -> None:
+    asking = {"Origin": APP, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": sent}
+
+    response = await allowing.options("/openai/v1/chat/completions", headers=asking)
+
+    allowed = {name.strip().lower() for name in response.headers["Access-Control-Allow-Headers"].split(",")}
+    assert allowed >= set(sent.split(","))
+
+
+async def test_how_much_is_left_may_be_read(allowing: httpx.AsyncClient) -> None:
+    response = await allowing.get("/health", headers={"Origin": APP})
+
+    exposed = {name.strip().lower() for name in response.headers["Access-Control-Expose-Headers"].split(",")}
+    assert exposed >= {"retry-after", "x-request-id", "x-ratelimit-remaining-requests", "x-ratelimit-reset-tokens"}
 
 
 async def test_nobody_is_named_unless_the_operator_does(client: httpx.AsyncClient) -> None:
