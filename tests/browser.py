@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from infra.local.program import Program, no_fault, start
-from tests.processes import inherited_variables
+from tests.environment import inherited_variables
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.processes import inherited_variables
+from tests.environment import inherited_variables
 
 _HANG_S = 60.0
 

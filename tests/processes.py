@@ -1,6 +1,5 @@
 """Starts the product's own processes for tests: real ones, on free ports, with their output at hand."""
 
-import os
 import signal
 import sys
 from collections.abc import Mapping
@@ -14,10 +13,8 @@ from infra.local.errors import StartFailedError
 from infra.local.ports import free_port
 from infra.local.probes import http_fault, worker_fault
 from infra.local.program import Fault, Program, RunningProgram, no_fault, start
+from tests.environment import inherited_variables
 
-CHECKOUT = Path(__file__).parents[1]
-
-_INHERITED_VARIABLES = ("PATH", "HOME", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
 _HANG_S = 60.0  # after this a process that was asked to end is killed, which fails the test
 
 
@@ -142,12 +139,6 @@ class ProcessStarter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stack.aclose()
-
-
-def inherited_variables() -> dict[str, str]:
-    """Return what of the tests' own environment a process of the product gets."""
-    inherited = {name: os.environ[name] for name in _INHERITED_VARIABLES if name in os.environ}
-    return {**inherited, "PYTHONPATH": str(CHECKOUT), "PYTHONUNBUFFERED": "1"}
 
 
 def _fault_of(module: str, environment: Mapping[str, str], url: str) -> Fault:

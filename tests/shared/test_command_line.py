@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from tests.processes import CHECKOUT
+from tests.environment import CHECKOUT
 
 
 @pytest.mark.parametrize(

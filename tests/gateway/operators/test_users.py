@@ -15,8 +15,8 @@ from shared.database.engine import Database
 from shared.database.users import Role
 from shared.ids import new_id
 from tests.commands import Finished, run_module
+from tests.environment import CHECKOUT
 from tests.http_server import nobody_listening
-from tests.processes import CHECKOUT
 
 PASSWORD = "a quiet harbour at dawn"
 ENDS = "Example: deepersensor users create ada@example.org --admin"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import CHECKOUT
+from tests.environment import CHECKOUT
 
 
 def dev(*words: str, path: str = "/usr/bin:/bin") -> subprocess.CompletedProcess[str]:

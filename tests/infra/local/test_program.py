@@ -10,7 +10,7 @@ import pytest
 
 from infra.local.errors import StartFailedError
 from infra.local.program import Program, run, start
-from tests.processes import CHECKOUT
+from tests.environment import CHECKOUT
 from tests.waiting import wait_until
 
 

@@ -13,7 +13,7 @@ from infra.local.ports import free_port
 from infra.local.probes import http_fault
 from infra.local.program import Program
 from infra.local.supervisor import Supervisor
-from tests.processes import CHECKOUT
+from tests.environment import CHECKOUT
 from tests.waiting import wait_until
 
 

@@ -18,7 +18,8 @@ import psutil
 import pytest
 
 from infra.local.ports import free_port, listen_fault
-from tests.processes import CHECKOUT, ProcessStarter, ServerProcess
+from tests.environment import CHECKOUT
+from tests.processes import ProcessStarter, ServerProcess
 from tests.waiting import wait_until
 
 NOBODY_LISTENS = "http://127.0.0.1:9"  # the discard port

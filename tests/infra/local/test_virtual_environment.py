@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import CHECKOUT
+from tests.environment import CHECKOUT
 
 BASE_PYTHON = Path(sys.base_prefix) / "bin" / "python3"  # the one of .venv may have no pip
 NEITHER_PIP_NOR_ENSUREPIP = "import sys; sys.modules['pip'] = sys.modules['ensurepip'] = None"
