@@ -1,13 +1,16 @@
 """Fixtures for tests with real clients: the product runs in its own environment, clients and pytest in theirs."""
 
+import secrets
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import msgspec
 import pytest
 
 from tests.clients.double import RemoteDouble
+from tests.clients.node import Node
 from tests.clients.offer import Offer
 
 CHECKOUT = Path(__file__).parents[2]
@@ -43,3 +46,35 @@ def double(remote_double: RemoteDouble) -> RemoteDouble:
     """The double of Ollama, which has been asked nothing yet."""
     remote_double.begin()
     return remote_double
+
+
+@pytest.fixture(scope="session")
+def node(offer: Offer) -> Node:
+    """Clients in JavaScript of a program with a key."""
+    return Node(offer.node, url=offer.url, key=offer.api_key)
+
+
+@pytest.fixture(scope="session")
+def person(offer: Offer) -> Node:
+    """Clients in JavaScript of somebody who has logged in."""
+    return Node(offer.node, url=offer.url, key=offer.access_token)
+
+
+@pytest.fixture(scope="session")
+def stranger(offer: Offer) -> Node:
+    """Clients in JavaScript of nobody."""
+    return Node(offer.node, url=offer.url, key="sk-ds-nobody")
+
+
+@pytest.fixture
+def newcomer(offer: Offer) -> str:
+    """The access token of somebody who has asked for nothing yet."""
+    credentials = {"email": f"{secrets.token_hex(8)}@example.org", "password": secrets.token_hex(16)}
+    httpx.post(f"{offer.strict_url}/v1/auth/signup", json=credentials).raise_for_status()
+    return httpx.post(f"{offer.strict_url}/v1/auth/login", json=credentials).json()["access_token"]
+
+
+@pytest.fixture
+def impatient(offer: Offer, newcomer: str) -> Node:
+    """Clients in JavaScript of a newcomer at the gateway that limits."""
+    return Node(offer.node, url=offer.strict_url, key=newcomer)

@@ -13,6 +13,7 @@ class Offer(Struct, frozen=True):
     orphan: str  # a model that is known, and that no worker has any more
     access_token: str  # of a user
     api_key: str  # of the same user, for everything
+    node: str  # the path of Node, which that environment has
 
 
 OPEN = {"allowed_origins": "*"}

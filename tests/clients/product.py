@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
+from infra.local.node_modules import node
 from tests.clients.offer import OPEN, STRICT, Offer
 from tests.end_to_end.stack import MODELS, Stack
 from tests.ollama_double import OllamaDouble
@@ -57,6 +58,7 @@ async def _offer(stack: Stack) -> Offer:
         orphan=_ORPHAN,
         access_token=user.account.token,
         api_key=program.account.token,
+        node=str(node()),
     )
 
 

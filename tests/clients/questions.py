@@ -8,7 +8,9 @@ from pydantic import BaseModel
 from tests.images import png
 from tests.ollama_double import Answer, ToolCalls
 
-PROMPT = "canary: what is the weather?"  # "canary" must not stand in any log
+PROMPT = "canary: what is the weather?"  # "canary" must not stand in any log; checks in JavaScript ask the same
+PROMPT_TOKENS = len(PROMPT.split())  # as the double counts
+HELLO = ("Hel", "lo", " there")
 UNUSUAL = ("a\u0085b", " \u2028 ", "\u2029", "\x0c", '"\\', "🦀", "<&>")  # what line splitters and encoders trip over
 IMAGE = base64.b64encode(png()).decode()
 

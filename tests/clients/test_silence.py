@@ -14,9 +14,13 @@ from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
 from tests.clients.double import RemoteDouble
+from tests.clients.node import Node
 from tests.clients.offer import Offer
 from tests.clients.questions import PROMPT
+from tests.clients.tally import Language
 from tests.ollama_double import Answer, Pause
+
+Named = tuple[str, Language]
 
 SILENCE_MS = 8500  # longer than what lies between two signs of life
 
@@ -53,23 +57,43 @@ async def by_pydantic_ai(offer: Offer, model: str) -> str:
         return await run.get_output()
 
 
-CLIENTS: dict[str, Callable[[Offer, str], Awaitable[str]]] = {
-    "openai": by_openai,
-    "ollama": by_ollama,
-    "langchain-openai": by_langchain_openai,
-    "langchain-ollama": by_langchain_ollama,
-    "pydantic-ai-slim": by_pydantic_ai,
+async def by_openai_in_javascript(offer: Offer, model: str) -> str:
+    chunks = await Node(offer.node, url=offer.url, key=offer.api_key)("openai", "streamed", model=model)
+    return "".join([chunk["choices"][0]["delta"].get("content", "") for chunk in chunks])
+
+
+async def by_ollama_in_javascript(offer: Offer, model: str) -> str:
+    pieces = await Node(offer.node, url=offer.url, key=offer.api_key)("ollama", "streamedChat", model=model)
+    return "".join([piece["message"]["content"] for piece in pieces])
+
+
+async def by_the_ai_sdk(offer: Offer, model: str) -> str:
+    told = await Node(offer.node, url=offer.url, key=offer.api_key)("ai", "streamed", model=model)
+    return "".join(told["deltas"])
+
+
+CLIENTS: dict[Named, Callable[[Offer, str], Awaitable[str]]] = {
+    ("openai", "Python"): by_openai,
+    ("ollama", "Python"): by_ollama,
+    ("langchain-openai", "Python"): by_langchain_openai,
+    ("langchain-ollama", "Python"): by_langchain_ollama,
+    ("pydantic-ai-slim", "Python"): by_pydantic_ai,
+    ("openai", "JavaScript"): by_openai_in_javascript,
+    ("ollama", "JavaScript"): by_ollama_in_javascript,
+    ("@ai-sdk/openai-compatible", "JavaScript"): by_the_ai_sdk,
 }
 
 
 @pytest.fixture(scope="module")
-async def answers(offer: Offer, remote_double: RemoteDouble) -> dict[str, str | BaseException]:
+async def answers(offer: Offer, remote_double: RemoteDouble) -> dict[Named, str | BaseException]:
     """What each client was answered; they ask all at once, so that the silence is waited for but once."""
     silent = Answer(("Hel", Pause(SILENCE_MS), "lo"))
     asking = [client(offer, remote_double.model(silent)) for client in CLIENTS.values()]
     return dict(zip(CLIENTS, await asyncio.gather(*asking, return_exceptions=True), strict=True))
 
 
-@pytest.mark.parametrize("client", [pytest.param(name, marks=pytest.mark.client(name, "Python")) for name in CLIENTS])
-def test_a_silence_is_survived(answers: dict[str, str | BaseException], client: str) -> None:
+@pytest.mark.parametrize(
+    "client", [pytest.param(named, marks=pytest.mark.client(*named), id=" in ".join(named)) for named in CLIENTS]
+)
+def test_a_silence_is_survived(answers: dict[Named, str | BaseException], client: Named) -> None:
     assert answers[client] == "Hello"
