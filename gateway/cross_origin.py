@@ -22,7 +22,7 @@ CLIENT_HEADERS = (
 ANSWER_HEADERS = (
     "Idempotent-Replayed, Location, Preference-Applied, RateLimit, RateLimit-Policy, Retry-After, X-Job-Id, "
     "X-RateLimit-Limit-Requests, X-RateLimit-Limit-Tokens, X-RateLimit-Remaining-Requests, "
-    "X-RateLimit-Remaining-Tokens, X-RateLimit-Reset-Requests, X-RateLimit-Reset-Tokens"
+    "X-RateLimit-Remaining-Tokens, X-RateLimit-Reset-Requests, X-RateLimit-Reset-Tokens, X-Should-Retry"
 )
 PREFLIGHT_KEPT_S = 600
 EVERY_ORIGIN = "*"

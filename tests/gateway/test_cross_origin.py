@@ -154,11 +154,14 @@ async def test_official_clients_may_send_what_they_send(allowing: httpx.AsyncCli
     assert allowed >= set(sent.split(","))
 
 
-async def test_how_much_is_left_may_be_read(allowing: httpx.AsyncClient) -> None:
+async def test_how_much_is_left_and_whether_to_ask_again_may_be_read(allowing: httpx.AsyncClient) -> None:
     response = await allowing.get("/health", headers={"Origin": APP})
 
     exposed = {name.strip().lower() for name in response.headers["Access-Control-Expose-Headers"].split(",")}
-    assert exposed >= {"retry-after", "x-request-id", "x-ratelimit-remaining-requests", "x-ratelimit-reset-tokens"}
+    assert exposed >= {"retry-after", "x-should-retry", "x-request-id"}
+    assert exposed >= {
+        f"x-ratelimit-{what}-{of}" for what in ("limit", "remaining", "reset") for of in ("requests", "tokens")
+    }
 
 
 async def test_nobody_is_named_unless_the_operator_does(client: httpx.AsyncClient) -> None:
