@@ -166,7 +166,9 @@ async def test_a_model_that_fails_in_the_middle(node: Node, double: RemoteDouble
     broken: dict[str, Any] = await node("ai", "brokenOff", model=model, provider=provider)
 
     assert broken["deltas"] == ["Hel", "lo"]
-    assert len(broken["errors"]) == 1
+    [error] = broken["errors"]
+    assert (error["name"], error["data"]["code"]) == ("AI_StreamProviderError", "worker_lost")
+    assert error["message"] == error["data"]["message"]
     assert broken["finishReason"] == "error"
 
 

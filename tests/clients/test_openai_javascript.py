@@ -289,6 +289,21 @@ async def test_a_model_that_there_is_not(node: Node) -> None:
         assert (error["class"], error["status"], error["code"]) == ("NotFoundError", 404, "model_not_found")
 
 
+async def test_a_model_that_nobody_can_serve_just_now(impatient: Node, offer: Offer) -> None:
+    error = await impatient("openai", "refusedStream", model=offer.orphan)
+
+    assert (error["class"], error["status"], error["code"]) == ("InternalServerError", 503, "no_worker")
+    assert int(error["retryAfter"]) > 0
+
+
+async def test_a_name_without_a_tag(node: Node, double: RemoteDouble, offer: Offer) -> None:
+    models = [double.model(Answer(HELLO)) for _ in offer.models]
+    named = next(model.removesuffix(":latest") for model in models if model.endswith(":latest"))
+
+    assert (await node("openai", "whole", model=named))["model"] == named
+    assert (await node("openai", "oneModel", model=named))["id"] == f"{named}:latest"
+
+
 @pytest.mark.parametrize("check", ["refusedChat", "refusedStream"])
 async def test_a_key_that_is_not_good(stranger: Node, offer: Offer, check: str) -> None:
     error = await stranger("openai", check, model=offer.models[0])
