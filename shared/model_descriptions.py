@@ -28,12 +28,12 @@ async def store(redis: Redis, digest: str, description: Mapping[str, Raw]) -> No
     await redis.set(redis_keys.MODEL + digest, _bounded(description), px=TTL_MS)
 
 
-async def renew(redis: Redis, digests: Collection[str]) -> set[str]:
-    """Keep descriptions for another TTL_MS, and return the digests that have none."""
+async def renew(redis: Redis, digests: Collection[str]) -> list[str]:
+    """Keep descriptions for another TTL_MS, and return the digests that have none, in their order."""
     pipeline = redis.pipeline(transaction=False)
     for digest in digests:
         pipeline.pexpire(redis_keys.MODEL + digest, TTL_MS)
-    return {digest for digest, is_there in zip(digests, await pipeline.execute(), strict=True) if not is_there}
+    return [digest for digest, is_there in zip(digests, await pipeline.execute(), strict=True) if not is_there]
 
 
 async def read(redis: Redis, digest: str) -> bytes | None:

@@ -17,15 +17,16 @@ async def test_a_description_is_read_as_it_was_written(redis: Redis) -> None:
 
     assert read == b'{"model_info":{"general.parameter_count":3212749888},"license":"free"}'
     assert await model_descriptions.read(redis, "d2") is None
+    assert await immortal_keys(redis) == []
 
 
 async def test_renewing_tells_what_is_missing_and_keeps_the_rest(redis: Redis) -> None:
     await model_descriptions.store(redis, "d1", DESCRIPTION)
     await redis.pexpire("ds:model:d1", 5000)
 
-    assert await model_descriptions.renew(redis, ["d1", "d2"]) == {"d2"}
+    assert await model_descriptions.renew(redis, ["d1", "d2"]) == ["d2"]
     assert await redis.pttl("ds:model:d1") > TTL_MS - 60_000
-    assert await model_descriptions.renew(redis, []) == set()
+    assert await model_descriptions.renew(redis, []) == []
     assert await immortal_keys(redis) == []
 
 

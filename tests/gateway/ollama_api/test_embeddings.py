@@ -53,6 +53,7 @@ def asked(request: EmbedRequest) -> bytes:
             b'{"model":"nomic","input":"x"}',
             id="null is as absent",
         ),
+        pytest.param({"input": "x", "dimensions": 0}, b'{"model":"nomic","input":"x"}', id="of its own length"),
         pytest.param({}, b'{"model":"nomic","input":[]}', id="nothing, which loads the model"),
         pytest.param({"input": ""}, b'{"model":"nomic","input":[]}', id="no text, which loads it too"),
     ],
