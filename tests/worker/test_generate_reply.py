@@ -13,7 +13,7 @@ from shared.job_queue import JobQueue
 from shared.jobs import JobKind, JobStatus
 from tests.desk import Desk
 from tests.jobs import MODEL
-from tests.ollama_double import Answer, Done, End, Fail, Hang, OllamaDouble, Raw, Step
+from tests.ollama_double import Answer, Done, End, Fail, Hang, OllamaDouble, Pause, Raw, Step
 from tests.waiting import wait_until
 from worker.generate_reply import Author, generate_reply
 from worker.job_in_hand import INTERRUPTED, TAKEN, JobInHand
@@ -141,6 +141,14 @@ class TestEmbeddings:
         assert bytes(embedded.embeddings) == self.NUMBERS
         assert embedded.usage == job.usage == Usage(prompt_tokens=2, completion_tokens=0)
         assert (embedded.timings.load_ms, embedded.job_id) == (5, job.claim.job.id)
+
+    async def test_have_more_time_than_a_first_token(self, desk: Desk, author: Author, double: OllamaDouble) -> None:
+        """All of them come at once, however many there are."""
+        double.script(MODEL, Answer((Pause(200),)))
+        settings = msgspec.structs.replace(author.settings, ollama_first_token_timeout_ms=50)
+        job = await desk.take(kind=JobKind.EMBED, request=self.REQUEST)
+
+        assert await generate_reply(msgspec.structs.replace(author, settings=settings), job) == JobStatus.COMPLETED
 
     async def test_that_are_too_long_are_an_error(self, desk: Desk, author: Author, double: OllamaDouble) -> None:
         answer = b'{"model":"demo","embeddings":[[%b1]]}' % (b"0.5," * 300)
