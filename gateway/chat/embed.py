@@ -8,7 +8,7 @@ import msgspec
 from gateway.chat.answering import answer_whole
 from gateway.chat.idempotency import idempotency_of
 from gateway.chat.inference import Inference
-from gateway.chat.order import OrderDesk, faults_charged
+from gateway.chat.order import faults_charged
 from gateway.chat.submit import ChatDesk
 from gateway.principal import AuthenticatedRequest
 from gateway.request_body import JsonBody
@@ -27,7 +27,6 @@ async def embed(
     translate: Callable[[Asked], Inference],
     *,
     surface: str,
-    orders: OrderDesk,
     chats: ChatDesk,
 ) -> tuple[Asked, Embedded]:
     """Return what was asked for, and the embeddings.
@@ -37,8 +36,7 @@ async def embed(
         body: Reads it.
         translate: What to ask Ollama for that; an `OllamaEmbed`.
         surface: As in `OrderDesk.take`.
-        orders: Takes the order down.
-        chats: Submits it.
+        chats: Takes the order down and submits it.
 
     Raises:
         DeeperSensorError: What `JsonBody.read`, `translate`, `OrderDesk.write` and `answer_whole` raise.
@@ -49,6 +47,6 @@ async def embed(
         asked = await body.read(request)
         inference = translate(asked)
         idempotency = idempotency_of(request, inference.request, surface=surface)
-        order = orders.write(request, inference, idempotency=idempotency)
+        order = chats.orders.write(request, inference, idempotency=idempotency)
     answered = await answer_whole(request, order, chats)
     return asked, _answers.decode(answered.events[-1].payload)

@@ -7,7 +7,6 @@ from litestar import Router, post
 from gateway.access import Access
 from gateway.chat import disconnect, idempotency
 from gateway.chat.embed import embed
-from gateway.chat.order import OrderDesk
 from gateway.chat.routes import ANSWER_HEADERS, REFUSALS
 from gateway.chat.submit import ChatDesk
 from gateway.dependencies import Injected
@@ -46,14 +45,12 @@ _PARAMETERS = (idempotency.PARAMETER, disconnect.PARAMETER)
         is_limited=True,
     ),
 )
-async def embed_like_ollama(
-    request: AuthenticatedRequest, orders: Injected[OrderDesk], chats: Injected[ChatDesk]
-) -> EmbedAnswer:
+async def embed_like_ollama(request: AuthenticatedRequest, chats: Injected[ChatDesk]) -> EmbedAnswer:
     """Return an embedding for each text, in their order; without an input the model is loaded.
 
     All embeddings together are at most `MAX_ANSWER_BYTES` long: who has more texts sends them in several requests.
     """
-    asked, embedded = await embed(request, _BODY, to_embedding, surface=OLLAMA, orders=orders, chats=chats)
+    asked, embedded = await embed(request, _BODY, to_embedding, surface=OLLAMA, chats=chats)
     return to_answer(embedded, asked)
 
 
@@ -70,11 +67,9 @@ async def embed_like_ollama(
         is_limited=True,
     ),
 )
-async def embed_prompt_like_ollama(
-    request: AuthenticatedRequest, orders: Injected[OrderDesk], chats: Injected[ChatDesk]
-) -> OldEmbeddingAnswer:
+async def embed_prompt_like_ollama(request: AuthenticatedRequest, chats: Injected[ChatDesk]) -> OldEmbeddingAnswer:
     """Return the embedding of a prompt, of length one as by `/ollama/api/embed`; without a prompt load the model."""
-    _, embedded = await embed(request, _OLD_BODY, to_old_embedding, surface=OLLAMA, orders=orders, chats=chats)
+    _, embedded = await embed(request, _OLD_BODY, to_old_embedding, surface=OLLAMA, chats=chats)
     return to_old_answer(embedded)
 
 

@@ -7,7 +7,6 @@ from litestar import Router, post
 from gateway.access import Access
 from gateway.chat import disconnect, idempotency
 from gateway.chat.embed import embed
-from gateway.chat.order import OrderDesk
 from gateway.chat.routes import ANSWER_HEADERS, REFUSALS
 from gateway.chat.submit import ChatDesk
 from gateway.dependencies import Injected
@@ -16,7 +15,7 @@ from gateway.openai_api.embeddings import EmbeddingList, EmbeddingsRequest, to_e
 from gateway.operation import Answer, Operation
 from gateway.principal import AuthenticatedRequest, RequirePrincipal
 from gateway.request_body import JsonBody
-from shared.errors import DrainingError, JobError, family
+from shared.errors import DrainingError, JobError, UnsupportedParameterError, family
 
 _BODY = JsonBody(EmbeddingsRequest, may_carry_images=True)
 
@@ -29,20 +28,18 @@ _BODY = JsonBody(EmbeddingsRequest, may_carry_images=True)
     operation=Operation(
         body=EmbeddingsRequest,
         answers={HTTPStatus.OK: Answer("The embeddings.", EmbeddingList, headers=ANSWER_HEADERS)},
-        errors=[*REFUSALS, DrainingError, *family(JobError).values()],
+        errors=[*REFUSALS, UnsupportedParameterError, DrainingError, *family(JobError).values()],
         parameters=[idempotency.PARAMETER, disconnect.PARAMETER],
         is_limited=True,
     ),
 )
-async def create_openai_embeddings(
-    request: AuthenticatedRequest, orders: Injected[OrderDesk], chats: Injected[ChatDesk]
-) -> EmbeddingList:
+async def create_openai_embeddings(request: AuthenticatedRequest, chats: Injected[ChatDesk]) -> EmbeddingList:
     """Return an embedding for each text, in their order.
 
     A text that is longer than the model's context is refused. All embeddings together are at most `MAX_ANSWER_BYTES`
     long as numbers: who has more texts sends them in several requests.
     """
-    asked, embedded = await embed(request, _BODY, to_embedding, surface=OPENAI, orders=orders, chats=chats)
+    asked, embedded = await embed(request, _BODY, to_embedding, surface=OPENAI, chats=chats)
     return await to_embedding_list(embedded, asked)
 
 
