@@ -29,6 +29,7 @@ class Dialect(Struct, frozen=True):
     invalid_status: int  # of what is well-formed and wrong
     says_whether_to_retry: bool = False  # in `x-should-retry`, which OpenAI's SDKs obey before their own rules
     has_openai_limits: bool = False  # tells of limits in `x-ratelimit-*` as well
+    nothing_here: str = "There is nothing at this path."
 
     def status(self, status: int) -> int:
         """Return the status with which the surface answers what the contract gives this one."""
@@ -52,6 +53,7 @@ _OPENAI = Dialect(
     invalid_status=HTTPStatus.BAD_REQUEST,
     says_whether_to_retry=True,
     has_openai_limits=True,
+    nothing_here="There is nothing at this path. Models are asked at /openai/v1/chat/completions, not by `responses`.",
 )
 _OLLAMA = Dialect(kind=OllamaErrorBody, write=write_ollama_error, invalid_status=HTTPStatus.BAD_REQUEST)
 

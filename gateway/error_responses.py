@@ -143,7 +143,7 @@ def _answer_litestar(request: Request[Any, Any, Any], error: HTTPException) -> R
     path = request.url.path
     match error.status_code:
         case HTTPStatus.NOT_FOUND:
-            return answer(errors.NotFoundError("There is nothing at this path."), path)
+            return answer(errors.NotFoundError(dialect_of(path).nothing_here), path)
         case HTTPStatus.METHOD_NOT_ALLOWED:
             response = answer(errors.MethodNotAllowedError(f"This path does not take {request.method[:16]}."), path)
             response.headers.update(error.headers or {})

@@ -232,6 +232,14 @@ async def test_a_model_that_nobody_has_is_a_404(stack: Stack) -> None:
     assert (response.status_code, response.json()["error"]["code"]) == (404, "model_not_found")
 
 
+async def test_a_path_that_there_is_not_tells_where_models_are_asked(stack: Stack) -> None:
+    """SDKs have a newer call, which would be answered in another form."""
+    response = await (await stack.client()).http.post("/openai/v1/responses", json={"model": "x", "input": "Hello?"})
+
+    assert (response.status_code, response.json()["error"]["code"]) == (404, "not_found")
+    assert CHAT in response.json()["error"]["message"]
+
+
 @pytest.mark.parametrize("is_stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize(
     ("fail", "status", "code"),
