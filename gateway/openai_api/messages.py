@@ -10,11 +10,14 @@ from gateway.openai_api.message_schemas import (
     AssistantMessage,
     CalledTool,
     ChatMessage,
-    Content,
+    DeveloperMessage,
     ImagePart,
+    Part,
     RefusalPart,
+    SystemMessage,
     TextPart,
     ToolMessage,
+    UserMessage,
 )
 from gateway.openai_api.sampling import refuse
 from gateway.strict_json import read_json
@@ -23,7 +26,6 @@ from shared.errors import InvalidRequestError
 MOST_IMAGES = 32  # of a message, as on /v1
 
 _BASE64 = ";base64,"
-_ROLES = {"developer": "system"}
 
 
 class OllamaFunction(Struct, frozen=True):
@@ -61,25 +63,27 @@ def to_ollama_messages(messages: Sequence[ChatMessage]) -> list[OllamaMessage]:
 
     """
     names: dict[str, str] = {}  # of the functions called so far, by the call's id
-    return [_to_ollama(message, names, f"messages[{place}]") for place, message in enumerate(messages)]
+    return [_to_ollama(message, names, place) for place, message in enumerate(messages)]
 
 
-def _to_ollama(message: ChatMessage, names: dict[str, str], path: str) -> OllamaMessage:
-    text, images = _split(message.content, f"{path}.content")
+def _to_ollama(message: ChatMessage, names: dict[str, str], place: int) -> OllamaMessage:
+    content = message.content
+    text, images = (content, []) if isinstance(content, str) else _split(content, f"messages[{place}].content")
     match message:
+        case UserMessage():
+            return OllamaMessage(role="user", content=text, images=images)
         case AssistantMessage():
-            return _assistant(message, text, images, names, path)
+            return _assistant(message, text, images, names, f"messages[{place}]")
         case ToolMessage():
             return OllamaMessage(
                 role="tool",
                 content=text,
                 images=images,
-                tool_name=_tool_name(message, names, path),
+                tool_name=_tool_name(message, names, f"messages[{place}]"),
                 tool_call_id=message.tool_call_id or "",
             )
-        case _:
-            role = str(type(message).__struct_config__.tag)
-            return OllamaMessage(role=_ROLES.get(role, role), content=text, images=images)
+        case SystemMessage() | DeveloperMessage():
+            return OllamaMessage(role="system", content=text, images=images)
 
 
 def _assistant(
@@ -125,17 +129,16 @@ def _tool_name(message: ToolMessage, names: dict[str, str], path: str) -> str:
     return name
 
 
-def _split(content: Content | None, path: str) -> tuple[str, list[str]]:
-    """Return the text of a message, and its images in base64."""
-    if content is None or isinstance(content, str):
-        return content or "", []
-    images = [_image(part, f"{path}[{place}].image_url") for place, part in _images(content)]
+def _split(content: Sequence[Part] | None, path: str) -> tuple[str, list[str]]:
+    """Return the text of a message's parts, and its images in base64."""
+    parts = content or ()
+    images = [_image(part, f"{path}[{place}].image_url") for place, part in _images(parts)]
     if len(images) > MOST_IMAGES:
         raise InvalidRequestError(f"Expected at most {MOST_IMAGES} images.", param=path)
-    return "\n".join(_texts(content)), images
+    return "\n".join(_texts(parts)), images
 
 
-def _texts(parts: Sequence[TextPart | RefusalPart | ImagePart]) -> Iterator[str]:
+def _texts(parts: Sequence[Part]) -> Iterator[str]:
     for part in parts:
         match part:
             case TextPart(text) | RefusalPart(text):
@@ -144,7 +147,7 @@ def _texts(parts: Sequence[TextPart | RefusalPart | ImagePart]) -> Iterator[str]
                 pass
 
 
-def _images(parts: Sequence[TextPart | RefusalPart | ImagePart]) -> Iterator[tuple[int, ImagePart]]:
+def _images(parts: Sequence[Part]) -> Iterator[tuple[int, ImagePart]]:
     return ((place, part) for place, part in enumerate(parts) if isinstance(part, ImagePart))
 
 

@@ -8,7 +8,7 @@ from gateway.chat.inference import Inference
 from gateway.chat.ollama_requests import OllamaGenerate
 from gateway.chat.schemas import Text
 from gateway.openai_api.sampling import Count, Sampling, options_of, refuse, refuse_several
-from shared.errors import InvalidRequestError
+from shared.errors import InvalidRequestError, UnsupportedParameterError
 
 Tokens = list[int]
 
@@ -49,12 +49,12 @@ def to_generate(request: CompletionRequest) -> Inference:
 
 
 def _one_text(prompt: str | list[str | int | Tokens]) -> str:
-    if isinstance(prompt, str):
-        return prompt
-    if not prompt:
-        raise InvalidRequestError("Expected a prompt.", param="prompt")
-    first = prompt[0]
-    if not isinstance(first, str):
-        refuse("prompt", "Tokens are not taken: send the text.", unless=False)
-    refuse("prompt", "One prompt is taken in a request.", unless=len(prompt) == 1)
-    return str(first)
+    match prompt:
+        case str(text) | [str(text)]:
+            return text
+        case []:
+            raise InvalidRequestError("Expected a prompt.", param="prompt")
+        case [str(), *_]:
+            raise UnsupportedParameterError("One prompt is taken in a request.", param="prompt")
+        case _:
+            raise UnsupportedParameterError("Tokens are not taken: send the text.", param="prompt")
