@@ -35,9 +35,13 @@ class RemoteDouble:
     def model(self, *answers: Answer) -> str:
         """Return the name of a model that gives these answers, the last one for ever."""
         model = next(self._models)
+        self.script(model, *answers)
+        return model
+
+    def script(self, model: str, *answers: Answer) -> None:
+        """Have a model give these answers, the last one for ever."""
         body = msgspec.json.encode(Script(model=model, answers=answers))
         self._http.put("/_double/script", content=body).raise_for_status()
-        return model
 
     def gate(self) -> str:
         """Return a name for a gate that nobody has released."""
