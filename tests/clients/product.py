@@ -14,10 +14,11 @@ import msgspec
 from infra.local.node_modules import node
 from tests.clients.offer import OPEN, STRICT, Offer
 from tests.end_to_end.stack import MODELS, Stack
-from tests.ollama_double import OllamaDouble
+from tests.ollama_double import Answer, OllamaDouble
 from tests.servers import directory_for_servers, postgresql_server, valkey_server
 
 _ORPHAN = "orphan:latest"
+_OF_README = "llama3.2:3b"
 
 
 async def main() -> None:
@@ -47,14 +48,15 @@ async def _offer(stack: Stack) -> Offer:
     url, strict_url = (await stack.gateway(**OPEN)).url, (await stack.gateway(**STRICT)).url
     async with OllamaDouble([_ORPHAN]) as other, stack.workers_beside(other):
         await stack.until_served(_ORPHAN)
-    await stack.until_served()
+    stack.double.script(_OF_README, Answer())
+    await stack.until_served(_OF_README)
     user = await stack.client()
     program = await stack.program(user)
     return Offer(
         url=url,
         strict_url=strict_url,
         double_url=stack.double.url,
-        models=list(MODELS),
+        models=sorted((*MODELS, _OF_README)),
         orphan=_ORPHAN,
         access_token=user.account.token,
         api_key=program.account.token,
