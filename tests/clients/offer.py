@@ -9,7 +9,7 @@ class Offer(Struct, frozen=True):
     url: str  # a gateway that limits nobody, and that pages of any origin may use: see `OPEN`
     strict_url: str  # another that does limit: see `STRICT`
     double_url: str  # the double of Ollama, which listens for what it is to do
-    models: list[str]  # what its worker has; one of them is README's
+    models: list[str]  # what its worker has: one is README's, and one has slashes in its name
     orphan: str  # a model that is known, and that no worker has any more
     access_token: str  # of a user
     api_key: str  # of the same user, for everything

@@ -18,7 +18,7 @@ from tests.ollama_double import Answer, OllamaDouble
 from tests.servers import directory_for_servers, postgresql_server, valkey_server
 
 _ORPHAN = "orphan:latest"
-_OF_README = "llama3.2:3b"
+_FURTHER = ("hf.co/ada/tiny:q4", "llama3.2:3b")
 
 
 async def main() -> None:
@@ -48,15 +48,16 @@ async def _offer(stack: Stack) -> Offer:
     url, strict_url = (await stack.gateway(**OPEN)).url, (await stack.gateway(**STRICT)).url
     async with OllamaDouble([_ORPHAN]) as other, stack.workers_beside(other):
         await stack.until_served(_ORPHAN)
-    stack.double.script(_OF_README, Answer())
-    await stack.until_served(_OF_README)
+    for model in _FURTHER:
+        stack.double.script(model, Answer())
+    await stack.until_served(*_FURTHER)
     user = await stack.client()
     program = await stack.program(user)
     return Offer(
         url=url,
         strict_url=strict_url,
         double_url=stack.double.url,
-        models=sorted((*MODELS, _OF_README)),
+        models=sorted((*MODELS, *_FURTHER)),
         orphan=_ORPHAN,
         access_token=user.account.token,
         api_key=program.account.token,

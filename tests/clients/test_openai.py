@@ -2,6 +2,7 @@
 
 import base64
 import json
+import secrets
 import struct
 from collections.abc import Iterator
 
@@ -93,6 +94,17 @@ async def test_a_client_that_does_not_block(offer: Offer, double: RemoteDouble) 
         stream = await client.chat.completions.create(model=model, messages=MESSAGES, stream=True)
         pieces = [chunk.choices[0].delta.content or "" async for chunk in stream]
     assert completion.choices[0].message.content == "".join(pieces) == "Hello"
+
+
+def test_a_request_that_is_sent_again_has_the_same_answer(client: openai.OpenAI, double: RemoteDouble) -> None:
+    model = double.model(Answer(("Hello",)))
+    headers = {"Idempotency-Key": secrets.token_hex(8)}
+    answers = [
+        client.chat.completions.create(model=model, messages=MESSAGES, extra_headers=headers).to_dict()
+        for _ in range(2)
+    ]
+    assert answers[0] == answers[1]
+    assert len(double.asked()) == 1
 
 
 def test_ids_are_unique(client: openai.OpenAI, double: RemoteDouble) -> None:

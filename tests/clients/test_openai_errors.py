@@ -75,7 +75,8 @@ def test_what_there_is_not(client_of: Callable[..., openai.OpenAI], offer: Offer
 def test_too_many_requests(client_of: Callable[..., openai.OpenAI], offer: Offer, double: RemoteDouble) -> None:
     model = double.model(Answer(("Hello",)))
     client = client_of(offer.strict_url, newcomer(offer))
-    ask(client, model)
+    accepted = client.chat.completions.with_raw_response.create(model=model, messages=MESSAGES)
+    assert accepted.headers["x-ratelimit-remaining-requests"] == "0"
     with pytest.raises(openai.RateLimitError) as caught:
         ask(client, model)
     assert caught.value.code == "rate_limited"

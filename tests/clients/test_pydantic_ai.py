@@ -6,7 +6,9 @@ from typing import Any
 import openai
 import pytest
 from pydantic_ai import Agent, BinaryContent, ModelHTTPError, NativeOutput, PromptedOutput, ToolOutput
+from pydantic_ai.models.ollama import OllamaModel
 from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.providers.ollama import OllamaProvider
 from pydantic_ai.providers.openai import OpenAIProvider
 
 from tests.clients.double import RemoteDouble
@@ -34,6 +36,13 @@ async def test_a_whole_answer(provider: OpenAIProvider, double: RemoteDouble) ->
     run = await agent_of(provider, double.model(Answer(UNUSUAL)), instructions="Be brief.").run(PROMPT)
     assert run.output == "".join(UNUSUAL)
     assert double.asked()[0].request["messages"][0] == {"role": "system", "content": "Be brief."}
+
+
+async def test_its_own_way_to_ollama(offer: Offer, double: RemoteDouble) -> None:
+    """It is named after Ollama, and speaks OpenAI's protocol."""
+    provider = OllamaProvider(base_url=f"{offer.url}/openai/v1", api_key=offer.api_key)
+    model = OllamaModel(double.model(Answer((CITY.model_dump_json(),))), provider=provider)
+    assert (await Agent(model, output_type=NativeOutput(City)).run(PROMPT)).output == CITY
 
 
 async def test_a_stream(provider: OpenAIProvider, double: RemoteDouble) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from itertools import product
 
 import ollama
 import openai
@@ -22,7 +23,8 @@ from tests.ollama_double import Answer, Pause
 
 Named = tuple[str, Language]
 
-SILENCE_MS = 8500  # longer than what lies between two signs of life
+SILENCE = Pause(8500)  # longer than what lies between two signs of life
+SILENCES = {"before the answer": Answer((SILENCE, "Hel", "lo")), "within the answer": Answer(("Hel", SILENCE, "lo"))}
 
 
 async def by_openai(offer: Offer, model: str) -> str:
@@ -85,15 +87,16 @@ CLIENTS: dict[Named, Callable[[Offer, str], Awaitable[str]]] = {
 
 
 @pytest.fixture(scope="module")
-async def answers(offer: Offer, remote_double: RemoteDouble) -> dict[Named, str | BaseException]:
+async def answers(offer: Offer, remote_double: RemoteDouble) -> dict[tuple[Named, str], str | BaseException]:
     """What each client was answered; they ask all at once, so that the silence is waited for but once."""
-    silent = Answer(("Hel", Pause(SILENCE_MS), "lo"))
-    asking = [client(offer, remote_double.model(silent)) for client in CLIENTS.values()]
-    return dict(zip(CLIENTS, await asyncio.gather(*asking, return_exceptions=True), strict=True))
+    asked = list(product(CLIENTS, SILENCES))
+    asking = [CLIENTS[client](offer, remote_double.model(SILENCES[when])) for client, when in asked]
+    return dict(zip(asked, await asyncio.gather(*asking, return_exceptions=True), strict=True))
 
 
+@pytest.mark.parametrize("when", SILENCES)
 @pytest.mark.parametrize(
     "client", [pytest.param(named, marks=pytest.mark.client(*named), id=" in ".join(named)) for named in CLIENTS]
 )
-def test_a_silence_is_survived(answers: dict[Named, str | BaseException], client: Named) -> None:
-    assert answers[client] == "Hello"
+def test_a_silence_is_survived(answers: dict[tuple[Named, str], str | BaseException], client: Named, when: str) -> None:
+    assert answers[client, when] == "Hello"
