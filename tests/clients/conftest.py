@@ -1,36 +1,41 @@
 """Fixtures for tests with real clients: the product runs in its own environment, clients and pytest in theirs."""
 
-import secrets
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import msgspec
 import pytest
 
+from tests.clients import accounts
 from tests.clients.double import RemoteDouble
 from tests.clients.node import Node
 from tests.clients.offer import Offer
 
 CHECKOUT = Path(__file__).parents[2]
-_PYTHON = CHECKOUT / ".venv" / "bin" / "python"
+_PRODUCT = (CHECKOUT / ".venv" / "bin" / "python", "-m", "tests.clients.product")
 _STOP_S = 60.0  # after this a product that was asked to end is killed, which fails the test
 
 
 @pytest.fixture(scope="session")
-def offer() -> Iterator[Offer]:
-    """The product, running; it must end in order."""
-    command = [_PYTHON, "-m", "tests.clients.product"]
-    with subprocess.Popen(command, cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as product:
+def offer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Offer]:
+    """The product, running; it must end in order. Without it there is nothing to try."""
+    complaints = tmp_path_factory.mktemp("product") / "stderr"
+    with (
+        complaints.open("wb") as stderr,
+        subprocess.Popen(
+            _PRODUCT, cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr
+        ) as product,
+    ):
         assert product.stdout is not None
         line = product.stdout.readline()
-        assert line, "the product did not start; the reason stands above"
+        if not line:
+            pytest.exit(f"{complaints.read_text()}the product did not start; the reason stands above", returncode=1)
         try:
             yield msgspec.json.decode(line, type=Offer)
         finally:
             product.communicate(timeout=_STOP_S)  # ends its stdin
-        assert product.returncode == 0, "the product was not left as it should be; the reason stands above"
+        assert product.returncode == 0, f"the product was not left as it should be: {complaints.read_text()}"
 
 
 @pytest.fixture(scope="session")
@@ -69,9 +74,7 @@ def stranger(offer: Offer) -> Node:
 @pytest.fixture
 def newcomer(offer: Offer) -> str:
     """The access token of somebody who has asked for nothing yet."""
-    credentials = {"email": f"{secrets.token_hex(8)}@example.org", "password": secrets.token_hex(16)}
-    httpx.post(f"{offer.strict_url}/v1/auth/signup", json=credentials).raise_for_status()
-    return httpx.post(f"{offer.strict_url}/v1/auth/login", json=credentials).json()["access_token"]
+    return accounts.newcomer(offer)
 
 
 @pytest.fixture
