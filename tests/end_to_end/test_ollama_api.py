@@ -366,12 +366,13 @@ async def test_without_a_good_credential_it_is_401(stack: Stack, path: str, auth
     assert error_of(response)
 
 
-async def test_too_many_requests_are_429_with_a_time_to_wait(stack: Stack) -> None:
+@pytest.mark.parametrize("fields", [{}, {"messages": [], "keep_alive": 0}], ids=["asking", "unloading"])
+async def test_too_many_requests_are_429_with_a_time_to_wait(stack: Stack, fields: dict[str, object]) -> None:
     gateway = await stack.gateway(rate_limit_enabled=True, rate_limit_requests_per_minute=1, rate_limit_burst=1)
-    client = await stack.client(gateway=gateway)
-    await post(client, "chat", stack.model(TEXT))
+    client = await stack.newcomer(gateway=gateway)
+    await post(client, "chat", stack.model(TEXT), **fields)
 
-    response = await post(client, "chat", stack.model(TEXT))
+    response = await post(client, "chat", stack.model(TEXT), **fields)
 
     assert response.status_code == 429
     assert int(response.headers["Retry-After"]) > 0

@@ -1,11 +1,13 @@
 """What a client of Ollama's may send, and what Ollama is sent for it."""
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import msgspec
 import pytest
 
+from gateway.chat.free_json import MAX_DEPTH
 from gateway.chat.inference import Inference
 from gateway.ollama_api.chat_schemas import OllamaChatRequest
 from gateway.ollama_api.generate_schemas import OllamaGenerateRequest
@@ -28,6 +30,9 @@ CALL = {"function": {"name": "f", "arguments": {"z": 1, "a": None}}}
 NO_DURATIONS = ["5", "5 m", "m", "-", "1d", "five minutes", True, [], {}, 1e300]
 DURATIONS = ["5m", "1h30m", "1.5h", "-1s", "10ns", "+2ms", "3us", "2µs", "2μs", ".5s", "1.s", "0", 300, 0.5, -1, 2.5e3]
 ZEROS = [0, 0.0, "0", "0s", "0h0m0.0s", "-0s"]
+
+
+DEEP: dict[str, Any] = reduce(lambda inner, _: {"a": inner}, range(MAX_DEPTH), {})
 
 
 def chat(**fields: object) -> Inference:
@@ -94,6 +99,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "an option out of range": ({"options": {"top_p": 2}}, "options.top_p"),
     "a stop that is no list": ({"options": {"stop": "\n"}}, "options.stop"),
     "another format": ({"format": "yaml"}, "format"),
+    "a format with too many levels": ({"format": DEEP}, "format"),
     "a format that is true": ({"format": True}, "format"),
     "another level of thinking": ({"think": "harder"}, "think"),
     "a level of thinking that is a number": ({"think": 1}, "think"),
@@ -212,6 +218,19 @@ def test_tools_keep_the_order_of_their_keys() -> None:
 
     same(inference, messages=HELLO, tools=[TOOL])
     assert inference.calls_tools
+
+
+@pytest.mark.parametrize("tools", ["f", ["f"], [DEEP]], ids=["text", "a list of text", "too many levels"])
+def test_wrong_tools_are_refused(tools: object) -> None:
+    with pytest.raises(InvalidRequestError) as refusal:
+        chat(tools=tools)
+    assert (refusal.value.param or "").startswith("tools")
+
+
+def test_an_image_beside_a_prompt_that_is_none_is_refused() -> None:
+    with pytest.raises(InvalidRequestError) as refusal:
+        generate(images=[in_base64(png()), "AAAA"])
+    assert refusal.value.param == "images[1]"
 
 
 def test_images_of_all_messages_count_as_images() -> None:
