@@ -72,6 +72,8 @@ class HostileRequest(Struct, frozen=True):
         if not _HARMLESS_ID.fullmatch(request_id):
             yield f"the request id is {request_id}"
         yield from self._faults_of_headers(response.headers)
+        if self.method == "HEAD":  # is answered without a body
+            return
         error = response.json().get("error")
         if dialect_of(self.path).kind is OllamaErrorBody:
             message = error
