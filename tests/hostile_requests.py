@@ -27,6 +27,7 @@ from gateway.operation import Operation
 from gateway.schema import describe_routes
 from gateway.security_headers import SECURITY_HEADERS
 from shared.ids import new_id
+from tests.hostile_completions import CHAT, OLLAMA_GENERATE, hostile_bodies
 from tests.images import in_base64, png
 
 CANARY = "canary"  # stands in what is sent, and must not come back
@@ -154,6 +155,7 @@ def hostile_requests(model: str) -> list[HostileRequest]:
         *_with_pages(below_v1),
         *_without_credentials(route for route in surfaces if route.access is not Access.PUBLIC),
         *_models_by_name(),
+        *_completions(model),
         *_chats(model),
         *_options(model),
         *_headers_of_chats(model),
@@ -412,6 +414,23 @@ def _models_by_name() -> Iterator[HostileRequest]:
         if name not in NO_PATHS:
             for path in ("/v1/models", "/openai/v1/models"):
                 yield HostileRequest(f"GET {path} of {name}", "GET", f"{path}/{model}", 404, "model_not_found")
+
+
+def _completions(model: str) -> Iterator[HostileRequest]:
+    for each in hostile_bodies(model):
+        yield HostileRequest(each.name, "POST", each.path, 400, each.code, _encode(each.body), _JSON, each.param)
+    bad_keys: Mapping[str, Headers] = {
+        "an empty key": (("Idempotency-Key", ""),),
+        "a key of 256 characters": (("Idempotency-Key", "x" * 256),),
+        "two keys": (("Idempotency-Key", "a"), ("Idempotency-Key", "b")),
+    }
+    bodies = {CHAT: {"messages": [{"role": "user", "content": "x"}]}, OLLAMA_GENERATE: {"prompt": "x"}}
+    for path, question in bodies.items():
+        for name, headers in bad_keys.items():
+            body, param = _encode({"model": model, **question}), headers[0][0]
+            yield HostileRequest(
+                f"{name} for {path}", "POST", path, 400, "invalid_request", body, (*_JSON, *headers), param
+            )
 
 
 def _with_methods(routes: Sequence[Route]) -> Iterator[HostileRequest]:
