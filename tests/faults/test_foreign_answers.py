@@ -52,10 +52,20 @@ def frames(surface: str, words: list[str], *, completion_tokens: int | None = No
         pieces: list[Frame] = [line | {"message": {"role": "assistant", "content": word}} for word in words]
         end = {"message": {"role": "assistant", "content": ""}, "done": True, "done_reason": "stop"}
         return [*pieces, line | end | {"eval_count": tokens}]
-    chunk = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    chunk = {
+        "id": "chatcmpl-1",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "m",
+        "system_fingerprint": "f",
+    }
     deltas: list[dict[str, str]] = [{"role": "assistant", "content": ""}, *({"content": word} for word in words), {}]
     pieces = [
-        chunk | {"choices": [{"index": 0, "delta": delta, "finish_reason": None if delta else "stop"}]}
+        chunk
+        | {
+            "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None if delta else "stop"}],
+            "usage": None,
+        }
         for delta in deltas
     ]
     return [*pieces, chunk | {"choices": [], "usage": {"completion_tokens": tokens}}, "[DONE]"]
