@@ -20,7 +20,7 @@ from shared.registry import Announcement, ModelOffer, Registry, read_registry
 RENEW_EVERY_S = 1.0  # a worker that dies says nothing; its lease ends
 NO_WORKER_RETRY_S = 5.0
 NEAR_MATCHES = 3
-MAX_NAME_CHARS = 256  # of a name that comes back in the answer
+MAX_NAME_CHARS = 256  # of a name that is compared, and comes back in the answer
 
 _log = logging.getLogger(__name__)
 
@@ -142,9 +142,9 @@ def _redis_in_reach() -> Generator[None]:
 
 def unknown_model(name: str, served: Sequence[str]) -> ModelNotFoundError:
     """Return the error that tells that there is no model of this name, and which ones are much like it."""
-    near = _near_matches(name, served)
-    hint = f" Did you mean {', '.join(near)}?" if near else ""
     shown = name if len(name) <= MAX_NAME_CHARS else f"{name[:MAX_NAME_CHARS]}…"
+    near = _near_matches(shown, served)
+    hint = f" Did you mean {', '.join(near)}?" if near else ""
     return ModelNotFoundError(f"Model {shown!r} not found.{hint}", param="model")
 
 
