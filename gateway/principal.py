@@ -13,7 +13,7 @@ from gateway.admission.limits import Limits, Priority
 from shared.credential import Credential
 from shared.database.users import Role
 from shared.errors import ForbiddenError, InsufficientScopeError, ModelNotAllowedError, UnauthenticatedError
-from shared.model_names import tagged
+from shared.model_names import whole_name
 
 _SCHEME = b"bearer "
 
@@ -62,7 +62,7 @@ class Principal(Struct, frozen=True):
 
     def may_ask(self, model: str) -> bool:
         """Tell whether they may ask a model."""
-        return self.key is None or self.key.models is None or tagged(model) in self.key.models
+        return self.key is None or self.key.models is None or whole_name(model) in self.key.models
 
     def require_model(self, model: str) -> None:
         """Accept somebody who may ask a model.

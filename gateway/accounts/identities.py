@@ -21,7 +21,7 @@ from shared.database import holders
 from shared.database.engine import Database
 from shared.database.holders import Holder
 from shared.errors import StoreUnavailableError, UnauthenticatedError
-from shared.model_names import tagged
+from shared.model_names import whole_name
 from shared.revocations import FRESH_S, GRACE_S, Revocations, everything_of, user_in
 
 RECHECK_TIMEOUT_S = 1.0  # for somebody known: a database that hangs must not hold every request up with it
@@ -171,7 +171,7 @@ class Identities:
         return Key(
             id=holder.id,
             scopes=frozenset(map(Access, holder.scopes)),
-            models=None if holder.models is None else frozenset(map(tagged, holder.models)),
+            models=None if holder.models is None else frozenset(map(whole_name, holder.models)),
             limits=self._own({} if holder.key_limits is None else holder.key_limits, holder, over=Limits()),
         )
 

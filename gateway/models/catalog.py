@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 from shared import model_descriptions
 from shared.errors import ModelNotFoundError, NoWorkerError, StoreUnavailableError
-from shared.model_names import tagged
+from shared.model_names import whole_name
 from shared.queue_snapshot import Backlog, read_backlog
 from shared.registry import Announcement, ModelOffer, Registry, read_registry
 
@@ -67,7 +67,7 @@ class ModelCatalog:
         """
         self._require_knowledge()
         for known in (self._served, self.registry.known_models):
-            for candidate in (name, tagged(name)):
+            for candidate in (name, whole_name(name)):
                 if candidate in known:
                     return self._admit_unserved(candidate)
         raise unknown_model(name, self._served)

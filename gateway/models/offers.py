@@ -8,7 +8,7 @@ import msgspec
 
 from gateway.models.catalog import ModelCatalog, unknown_model
 from gateway.principal import Principal
-from shared.model_names import tagged
+from shared.model_names import whole_name
 from shared.registry import ModelOffer
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -48,7 +48,7 @@ def find_offer(name: str, principal: Principal | None, catalog: ModelCatalog) ->
 
     """
     offers = {offer.name: offer for offer in offers_to(principal, catalog)}
-    for candidate in (name, tagged(name)):
+    for candidate in (name, whole_name(name)):
         if candidate in offers:
             return offers[candidate]
     raise unknown_model(name, sorted(offers))

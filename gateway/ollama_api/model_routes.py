@@ -5,12 +5,13 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, Response, Router, get, post
+from litestar import Request, Response, Router, post, route
 from msgspec import Meta, Raw, Struct
 
 from gateway.access import Access
 from gateway.admission.limited_routes import LimitByAddress
 from gateway.dependencies import Injected
+from gateway.health.routes import GET_OR_HEAD
 from gateway.models.catalog import NO_WORKER_RETRY_S, ModelCatalog
 from gateway.models.offers import find_offer, loaded_offers_to, lowest_version, offers_to
 from gateway.operation import Answer, Operation
@@ -85,13 +86,23 @@ class Version(Struct, frozen=True):
     version: str
 
 
-@get("/tags", summary="List the models that live workers can serve, as Ollama does", access=Access.PUBLIC)
+@route(
+    "/tags",
+    http_method=GET_OR_HEAD,
+    summary="List the models that live workers can serve, as Ollama does",
+    access=Access.PUBLIC,
+)
 async def list_tags(request: Request[Principal | None, Any, Any], catalog: Injected[ModelCatalog]) -> ModelTags:
     """Return all models that a live worker can serve, the latest first; with an API key, those that it is for."""
     return ModelTags([_to_tag(offer) for offer in offers_to(request.user, catalog)])
 
 
-@get("/ps", summary="List the models that are in memory somewhere, as Ollama does", access=Access.PUBLIC)
+@route(
+    "/ps",
+    http_method=GET_OR_HEAD,
+    summary="List the models that are in memory somewhere, as Ollama does",
+    access=Access.PUBLIC,
+)
 async def list_loaded(request: Request[Principal | None, Any, Any], catalog: Injected[ModelCatalog]) -> LoadedModels:
     """Return each model that is in some live worker's memory once; with an API key, those that it is for."""
     offers = loaded_offers_to(request.user, catalog)
@@ -123,8 +134,9 @@ async def show_model(request: Request[Principal | None, Any, Any], catalog: Inje
     return Response(description or _from_lists(offer), media_type="application/json")
 
 
-@get(
+@route(
     "/version",
+    http_method=GET_OR_HEAD,
     summary="Tell the version of Ollama",
     access=Access.PUBLIC,
     operation=Operation(errors=[NoWorkerError]),

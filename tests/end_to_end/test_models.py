@@ -39,11 +39,12 @@ async def test_a_model_that_is_like_no_other(stack: Stack) -> None:
     assert not any(model in response.json()["error"]["message"] for model in MODELS)
 
 
-async def test_a_name_without_a_tag_means_latest(stack: Stack) -> None:
+@pytest.mark.parametrize("name", ["ada", "library/ada", "registry.ollama.ai/library/ada:latest"])
+async def test_a_name_without_a_tag_means_latest_and_ollamas_own_registry_may_be_named(stack: Stack, name: str) -> None:
     assert MODELS[0] == "ada:latest"
     stack.double.script("ada:latest", Answer(("text",)))
 
-    response = await (await stack.client()).chat("ada")
+    response = await (await stack.client()).chat(name)
 
     assert {chunk["model"] for chunk in response.json()} == {"ada:latest"}
     assert len(stack.generations("ada:latest")) == 1

@@ -164,3 +164,11 @@ async def test_any_content_type_will_do(stack: Stack) -> None:
         response = await http.post("/ollama/api/show", content=b'{"model":"ada"}', headers={"Content-Type": "text/x"})
 
     assert response.status_code == 200
+
+
+@pytest.mark.parametrize("path", ["tags", "ps", "version"])
+async def test_probes_may_ask_for_heads_alone(stack: Stack, path: str) -> None:
+    async with httpx.AsyncClient(base_url=stack.gateways[0].url) as http:
+        response = await http.head(f"/ollama/api/{path}")
+
+    assert (response.status_code, response.content) == (200, b"")

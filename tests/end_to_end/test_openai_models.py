@@ -49,6 +49,7 @@ async def test_models_are_listed_as_openai_does(stack: Stack) -> None:
         pytest.param("hf.co%2fsome/model:q4", "hf.co/some/model:q4", id="half escaped, in small letters"),
         pytest.param("namespace/model", "namespace/model:latest", id="without latest"),
         pytest.param("ada", "ada:latest", id="without anything"),
+        pytest.param("registry.ollama.ai/library/ada", "ada:latest", id="with all that Ollama leaves out"),
     ],
 )
 async def test_a_model_is_looked_up_by_its_name(stack: Stack, path: str, name: str) -> None:
