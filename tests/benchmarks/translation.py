@@ -9,7 +9,10 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 
 from gateway.chat import event_stream
+from gateway.ollama_api import lines
+from gateway.ollama_api.lines import AnswerLines
 from gateway.openai_api.streams import ChatStream, TextStream
+from shared.clock import SystemClock
 from shared.events import Event
 from shared.ids import new_id
 from tests.benchmarks.markdown import aligned
@@ -17,6 +20,7 @@ from tests.job_events import chunk, events
 
 TOKENS = 2_000
 ROUNDS = 40
+MODEL = "llama3.2:3b"
 MOST_US_OVER_NATIVE = 10.0  # issue 5
 
 Write = Callable[[Sequence[Event]], bytes]
@@ -32,13 +36,10 @@ class Form(Struct, frozen=True):
 
 FORMS = (
     Form("/v1/chat/stream", lambda: event_stream.to_frames),
-    Form(
-        "/openai/v1/chat/completions",
-        lambda: ChatStream(job_id=new_id(), model="llama3.2:3b", includes_usage=True).frames,
-    ),
-    Form(
-        "/openai/v1/completions", lambda: TextStream(job_id=new_id(), model="llama3.2:3b", includes_usage=True).frames
-    ),
+    Form("/openai/v1/chat/completions", lambda: ChatStream(job_id=new_id(), model=MODEL, includes_usage=True).frames),
+    Form("/openai/v1/completions", lambda: TextStream(job_id=new_id(), model=MODEL, includes_usage=True).frames),
+    Form("/ollama/api/chat", lambda: AnswerLines(lines.CHAT, model=MODEL, clock=SystemClock()).write),
+    Form("/ollama/api/generate", lambda: AnswerLines(lines.GENERATE, model=MODEL, clock=SystemClock()).write),
 )
 
 
@@ -59,11 +60,11 @@ def _round_us(write: Write, batches: Sequence[Sequence[Event]]) -> float:
 def main() -> None:
     """Print the table."""
     native = us_per_token(FORMS[0], at_once=1)
-    lines = [("surface", "µs per token", "over native", "µs per token, 8 at once")]
+    table = [("surface", "µs per token", "over native", "µs per token, 8 at once")]
     for form in FORMS:
         alone = us_per_token(form, at_once=1)
-        lines.append((form.name, f"{alone:.2f}", f"{alone - native:+.2f}", f"{us_per_token(form, at_once=8):.2f}"))
-    print(aligned(lines))  # noqa: T201
+        table.append((form.name, f"{alone:.2f}", f"{alone - native:+.2f}", f"{us_per_token(form, at_once=8):.2f}"))
+    print(aligned(table))  # noqa: T201
     print(f"At most {MOST_US_OVER_NATIVE:.0f} µs over native are allowed.")  # noqa: T201
 
 
