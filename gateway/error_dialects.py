@@ -47,6 +47,7 @@ def _write_error(detail: ErrorDetail) -> bytes:
 
 
 _NATIVE = Dialect(kind=ErrorBody, write=_write_error, invalid_status=HTTPStatus.UNPROCESSABLE_ENTITY)
+_OPENAIS_CALLS = ("/completions", "/embeddings", "/responses")
 _OPENAI = Dialect(
     kind=ErrorBody,
     write=_write_error,
@@ -65,3 +66,14 @@ def dialect_of(path: str) -> Dialect:
     if path == OLLAMA or path.startswith(f"{OLLAMA}/"):
         return _OLLAMA
     return _NATIVE
+
+
+def elsewhere(path: str) -> str:
+    """Return where a client is answered that was given the address of the gateway as if it were OpenAI or Ollama."""
+    if path.startswith(f"{OPENAI}/"):
+        return ""
+    if path.endswith(_OPENAIS_CALLS):
+        return f" OpenAI's clients are answered below {OPENAI}/v1: let that be their base_url."
+    if path.startswith("/api/"):
+        return f" Ollama's clients are answered below {OLLAMA}: let that be their host."
+    return ""

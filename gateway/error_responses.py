@@ -11,7 +11,7 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 
 from gateway.admission.rate_limit_headers import refusal_headers
-from gateway.error_dialects import dialect_of
+from gateway.error_dialects import dialect_of, elsewhere
 from gateway.request_id import current_request_id
 from shared import audit, errors
 from shared.audit import SecurityEvent
@@ -143,9 +143,10 @@ def _answer_litestar(request: Request[Any, Any, Any], error: HTTPException) -> R
     path = request.url.path
     match error.status_code:
         case HTTPStatus.NOT_FOUND:
-            return answer(errors.NotFoundError(dialect_of(path).nothing_here), path)
+            return answer(errors.NotFoundError(dialect_of(path).nothing_here + elsewhere(path)), path)
         case HTTPStatus.METHOD_NOT_ALLOWED:
-            response = answer(errors.MethodNotAllowedError(f"This path does not take {request.method[:16]}."), path)
+            fault = f"This path does not take {request.method[:16]}.{elsewhere(path)}"
+            response = answer(errors.MethodNotAllowedError(fault), path)
             response.headers.update(error.headers or {})
             return response
         case status if status < HTTPStatus.INTERNAL_SERVER_ERROR:

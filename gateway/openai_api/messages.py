@@ -112,8 +112,8 @@ def _arguments(call: CalledTool, path: str) -> Raw:
     text = call.function.arguments.encode() or b"{}"
     try:
         arguments = read_json(text)
-    except InvalidRequestError as error:
-        raise InvalidRequestError(f"Expected JSON: {error.message}", param=path) from None
+    except InvalidRequestError:
+        raise InvalidRequestError("Expected JSON (RFC 7493).", param=path) from None
     if not isinstance(arguments, dict):
         raise InvalidRequestError("Expected an object.", param=path)
     if fault := free_json_fault(arguments):

@@ -50,10 +50,10 @@ def to_generate(request: CompletionRequest) -> Inference:
 
 def _one_text(prompt: str | list[str | int | Tokens]) -> str:
     match prompt:
+        case "" | [""] | []:  # for which Ollama would only load the model
+            raise InvalidRequestError("Expected a prompt.", param="prompt")
         case str(text) | [str(text)]:
             return text
-        case []:
-            raise InvalidRequestError("Expected a prompt.", param="prompt")
         case [str(), *_]:
             raise UnsupportedParameterError("One prompt is taken in a request.", param="prompt")
         case _:

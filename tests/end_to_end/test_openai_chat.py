@@ -240,6 +240,19 @@ async def test_a_path_that_there_is_not_tells_where_models_are_asked(stack: Stac
     assert CHAT in response.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("path", "status", "where"),
+    [("/v1/chat/completions", 405, "/openai/v1"), ("/v1/embeddings", 404, "/openai/v1"), ("/api/chat", 404, "/ollama")],
+)
+async def test_who_asks_at_the_wrong_address_is_told_the_right_one(
+    stack: Stack, path: str, status: int, where: str
+) -> None:
+    response = await (await stack.client()).http.post(path, json={})
+
+    assert response.status_code == status
+    assert f"below {where}" in response.json()["error"]["message"]
+
+
 @pytest.mark.parametrize("is_stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize(
     ("fail", "status", "code"),

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from gateway.admission.rate_limit import Limit, LimitState, refusal
+from gateway.error_dialects import elsewhere
 from gateway.error_responses import answer
 from shared.errors import DeeperSensorError, InvalidRequestError, ModelNotFoundError
 
@@ -72,3 +73,21 @@ def test_openais_clients_are_told_when_they_would_ask_again_too_soon() -> None:
 )
 def test_ollamas_message_names_the_field(error: DeeperSensorError, message: str | None) -> None:
     assert msgspec.json.decode(answer(error, "/ollama/api/chat").content) == {"error": message or error.message}
+
+
+@pytest.mark.parametrize(
+    ("path", "where"),
+    [
+        ("/v1/chat/completions", "/openai/v1"),
+        ("/v1/completions", "/openai/v1"),
+        ("/v1/embeddings", "/openai/v1"),
+        ("/ollama/v1/chat/completions", "/openai/v1"),
+        ("/api/chat", "/ollama"),
+        ("/api/tags", "/ollama"),
+        ("/v1/chats", ""),
+        ("/openai/v1/completions", ""),
+    ],
+)
+def test_who_is_at_the_wrong_address_is_told_of_theirs(path: str, where: str) -> None:
+    told = elsewhere(path)
+    assert f"below {where}:" in told if where else not told

@@ -28,7 +28,6 @@ def fault_of(**fields: Any) -> InvalidRequestError:  # noqa: ANN401
     [
         pytest.param({}, {"prompt": "Once", "options": {}}, id="a prompt"),
         pytest.param({"prompt": ["Once"]}, {"prompt": "Once", "options": {}}, id="a prompt in a list"),
-        pytest.param({"prompt": ""}, {"prompt": "", "options": {}}, id="an empty prompt"),
         pytest.param({"suffix": "end"}, {"prompt": "Once", "suffix": "end", "options": {}}, id="a suffix"),
         pytest.param(
             {"max_tokens": 7, "temperature": 0, "seed": 0, "stop": "\n", "best_of": 1, "echo": False, "logprobs": None},
@@ -71,6 +70,8 @@ def test_what_there_is_not_is_refused_by_its_name(fields: dict[str, Any], param:
     ("fields", "param"),
     [
         pytest.param({"prompt": []}, "prompt", id="no prompt"),
+        pytest.param({"prompt": ""}, "prompt", id="an empty prompt"),
+        pytest.param({"prompt": [""]}, "prompt", id="an empty prompt in a list"),
         pytest.param({"prompt": None}, "prompt", id="null"),
         pytest.param({"max_tokens": 0}, "max_tokens", id="no tokens"),
     ],
