@@ -45,7 +45,7 @@ class Terminal:
         (self.home / "extra-openai-models.yaml").write_text(json.dumps([known]))
         (self.home / "keys.json").write_text(json.dumps({"ours": self._offer.api_key}))
         return subprocess.run(
-            [Path(sys.executable).with_name("llm"), "-m", "ours", *words, PROMPT],
+            [Path(sys.executable).with_name("llm"), "-m", "ours", "--no-log", *words, PROMPT],
             env={"LLM_USER_PATH": str(self.home), "HOME": str(self.home), "PYTHONUTF8": "1"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
