@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.clients import known_to_clients, samples
+from tests.clients import known_to_clients, known_to_javascript, samples
 from tests.clients.compatibility_page import tables
 from tests.clients.double import RemoteDouble
 from tests.clients.offer import Offer
@@ -64,6 +64,11 @@ def http(offer: Offer) -> httpx.Client:
 @pytest.mark.parametrize("heading", TRIED)
 def test_the_rows_are_what_the_clients_know(heading: str) -> None:
     assert set(tables()[heading]) == known_to_clients.parameters()[heading] | BEYOND.get(heading, set())
+
+
+@pytest.mark.parametrize(("heading", "known"), known_to_javascript.parameters().items())
+def test_clients_in_javascript_know_no_more(heading: str, known: set[str]) -> None:
+    assert known <= set(tables()[heading])
 
 
 @pytest.mark.parametrize("heading", TRIED)
@@ -145,8 +150,11 @@ def _at(value: Any, path: str) -> Any:  # noqa: ANN401  JSON
 
 
 def _paths(protocol: str) -> list[tuple[str, tuple[str, str]]]:
-    """Return every path that the client calls, with the row it belongs to: its own, or that of all that begin so."""
-    known = known_to_clients.openai_paths() if protocol == "openai" else known_to_clients.ollama_paths() | BEYOND_PATHS
+    """Return every path that the clients call, with the row it belongs to: its own, or that of all that begin so."""
+    known = {
+        "openai": known_to_clients.openai_paths() | known_to_javascript.openai_paths(),
+        "ollama": known_to_clients.ollama_paths() | BEYOND_PATHS,
+    }[protocol]
     prefix = "/openai/v1" if protocol == "openai" else "/ollama"
     rows = tables()[f"Paths below /{protocol}"]
     found: list[tuple[str, tuple[str, str]]] = []
