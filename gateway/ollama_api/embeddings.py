@@ -8,20 +8,16 @@ from msgspec import Meta, Raw, Struct
 from gateway.chat.embed import MOST_TEXTS
 from gateway.chat.inference import Inference
 from gateway.chat.ollama_requests import OllamaEmbed
-from gateway.chat.schemas import Duration, Options, Text
+from gateway.chat.schemas import Duration, Text
+from gateway.ollama_api.request_fields import OllamaOptions
+from gateway.ollama_api.times import NS_PER_MS
 from shared.events import Embedded
 from shared.model_names import ModelName
-
-NS_PER_MS = 1_000_000
 
 Vector = Annotated[Raw, Meta(extra_json_schema={"type": "array", "items": {"type": "number"}})]
 Vectors = Annotated[
     Raw, Meta(extra_json_schema={"type": "array", "items": {"type": "array", "items": {"type": "number"}}})
 ]
-
-
-class OllamaOptions(Options, frozen=True, forbid_unknown_fields=False):
-    """Ollama's options that a tenant may set; all others, some of which steer the machine, have no effect."""
 
 
 class EmbedRequest(Struct, frozen=True, kw_only=True):

@@ -10,12 +10,10 @@ import msgspec
 from msgspec import Raw, Struct
 
 from gateway.error_dialects import write_ollama_error
-from gateway.ollama_api.created_at import CreatedAt
+from gateway.ollama_api.times import NS_PER_MS, CreatedAt
 from shared.clock import Clock
 from shared.events import ErrorBody, Event, EventKind, Timings, Usage
 from shared.transcripts import transcribe
-
-NS_PER_MS = 1_000_000
 
 _NOTHING = Raw(b"")  # msgspec knows no `Raw | None`
 

@@ -340,7 +340,7 @@ async def test_a_model_that_nobody_has_is_404_with_names_that_are_near(stack: St
     response = await post(await stack.client(), path, "adda")
 
     assert response.status_code == 404
-    assert "'adda'" in error_of(response)
+    assert "Model 'adda' not found" in error_of(response)
     assert "ada:latest" in error_of(response)
 
 

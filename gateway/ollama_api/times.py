@@ -1,8 +1,10 @@
-"""Tells the time as Ollama writes it: RFC 3339 with nanoseconds, in UTC."""
+"""Tells times as Ollama writes them, in RFC 3339 with nanoseconds, and durations, which are nanoseconds."""
 
 from datetime import UTC, datetime
 
 from shared.clock import Clock
+
+NS_PER_MS = 1_000_000
 
 
 class CreatedAt:

@@ -1,4 +1,4 @@
-from gateway.ollama_api.created_at import CreatedAt
+from gateway.ollama_api.times import CreatedAt
 from tests.clocks import TurnedClock
 
 
