@@ -5,7 +5,7 @@ On `/v1` what is not JSON in UTF-8 is 400, what is JSON but not what was asked f
 
 import asyncio
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -13,7 +13,7 @@ from litestar import Request
 from msgspec import ValidationError
 
 from gateway.server_settings import ServerSettings
-from gateway.strict_json import MAX_FAULT_CHARS, read_json
+from gateway.strict_json import MAX_FAULT_CHARS, mend_text, read_json
 from shared.errors import (
     BodyTooLargeError,
     InvalidRequestError,
@@ -33,7 +33,7 @@ _CONTENT_TYPE = re.compile(rb'application/json\s*(;\s*charset\s*=\s*"?utf-8"?\s*
 _FAULT = re.compile(r"(?P<what>.*?)(?: - at `(?:key in )?\$\.?(?P<where>.*)`)?", re.DOTALL)
 _PATTERN = re.compile(r"matching regex .*", re.DOTALL)
 _FIELD = re.compile(
-    r"(?:Object contains unknown|Object missing required|Expected .* in) field `(?P<name>.*)`", re.DOTALL
+    r"(?:Object contains unknown|Object missing required|(?P<expected>Expected .*) in) field `(?P<name>.*)`", re.DOTALL
 )
 
 
@@ -44,11 +44,23 @@ class JsonBody(Generic[Body]):
         kind: A Struct, with `forbid_unknown_fields` on `/v1`.
         may_carry_images: Then `MAX_CHAT_REQUEST_SIZE_BYTES` is the limit instead of `MAX_REQUEST_SIZE_BYTES`.
         any_content_type: It is JSON whatever its header says, as Ollama has it.
+        mends_text: What is no character in it becomes U+FFFD, as on the surfaces of others; on `/v1` it is refused.
+        prepare: Has its plain values as the type wants them, where clients may write them in other ways.
 
     """
 
-    def __init__(self, kind: type[Body], *, may_carry_images: bool = False, any_content_type: bool = False) -> None:
+    def __init__(
+        self,
+        kind: type[Body],
+        *,
+        may_carry_images: bool = False,
+        any_content_type: bool = False,
+        mends_text: bool = False,
+        prepare: Callable[[Any], Any] | None = None,
+    ) -> None:
         self._kind = kind
+        self._mends_text = mends_text
+        self._prepare = prepare
         self._any_content_type = any_content_type
         self._may_carry_images = may_carry_images
 
@@ -71,7 +83,8 @@ class JsonBody(Generic[Body]):
                 body = await _receive(request, max_bytes)
         except TimeoutError:
             raise RequestTimeoutError(f"The body did not arrive within {server.server_read_timeout_secs} s.") from None
-        return to_kind(read_json(body), self._kind)
+        value = read_json(mend_text(body) if self._mends_text else body)
+        return to_kind(self._prepare(value) if self._prepare else value, self._kind)
 
 
 def to_kind(value: Any, kind: type[Body]) -> Body:  # noqa: ANN401  any JSON
@@ -144,5 +157,6 @@ def _invalid(fault: str) -> InvalidRequestError:
     what, where = (parts["what"], parts["where"] or "") if parts else (fault, "")
     if field := _FIELD.fullmatch(what):
         where = f"{where}.{field['name']}" if where else field["name"]
+        what = field["expected"] or what
     what = _PATTERN.sub("of the documented form", what)
     return InvalidRequestError(f"{what[:MAX_FAULT_CHARS]}.", param=where[:MAX_FAULT_CHARS] or None)

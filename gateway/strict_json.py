@@ -15,12 +15,19 @@ from shared.errors import InvalidRequestError, MalformedBodyError
 
 MAX_VALUES = 65_536  # in what is large; 20 MB of `[],[],…` would stop the event loop for 0.6 s
 MAX_BYTES_BESIDE_STRINGS = 1 << 20  # the same; 20 MB of numbers with 4,290 digits would take 1 s
+MAX_ESCAPES_MENDED = 65_536  # in a body; to look through millions of them would stop the event loop for 3 s
 MAX_FAULT_CHARS = 300  # a field name of a megabyte must not come back in the answer
 
 _LARGE_BYTES = 256 << 10  # up to here nothing takes longer than 10 ms
 _LONG_BYTES = 1 << 10
 _BACKSLASH = ord("\\")
 _COLON = re.compile(rb"\s*:")
+_NO_CHARACTER = re.compile(
+    rb"\\u(?:0000"
+    rb"|d[89ab][0-9a-f]{2}(?!\\ud[c-f][0-9a-f]{2})"
+    rb"|(?<!\\ud[89ab][0-9a-f]{2}\\u)d[c-f][0-9a-f]{2})",
+    re.IGNORECASE,
+)
 _HALF_AT_THE_END = re.compile(rb'(?<!\\)(?:\\\\)*\\ud[89ab][0-9a-f]{2}(?!\\ud[c-f])[^"]*"', re.IGNORECASE)
 _TAIL_BYTES = 64  # msgspec takes half a pair within the last 6 for a body that ends early
 
@@ -52,6 +59,18 @@ def read_json(body: bytes) -> Any:  # noqa: ANN401  any JSON
     if kept.count(b":") != colons:
         raise InvalidRequestError("The body has an object in which a name stands twice.")
     return value
+
+
+def mend_text(body: bytes) -> bytes:
+    """Return JSON in which U+FFFD stands for what is no character: half of a surrogate pair, or NUL.
+
+    Clients cut texts, and some of them in the middle of an emoji. OpenAI and Ollama take what is left.
+    """
+    if not any(escape in body for escape in (b"\\ud", b"\\uD", b"\\u0000")):
+        return body
+    if body.count(b"\\u") > MAX_ESCAPES_MENDED:
+        return body
+    return _NO_CHARACTER.sub(rb"\\ufffd", _spelled_out(body))
 
 
 def _spelled_out(body: bytes) -> bytes:

@@ -26,7 +26,7 @@ def image_fault(image: str) -> str | None:
         return "Expected base64"
     rest = text.translate(None, _ALPHABET)
     if len(text) % 4 or rest not in _PADDINGS or not text.endswith(rest):
-        return "Expected base64, without line breaks, an address or `data:`"
+        return "Expected base64 alone: no line breaks, no address, no `data:`"
 
     def read(at: int, size: int) -> bytes:
         quartet = at // 3

@@ -4,7 +4,6 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct, structs
 
-from gateway.chat import schemas
 from gateway.chat.free_json import FREE_JSON, free_json_fault
 from gateway.chat.schemas import MOST_MESSAGES, Text, demand
 from gateway.ollama_api.request_fields import GeneratingRequest, Images, check_images
@@ -14,14 +13,23 @@ Role = Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9 ._-]*$(?
 """Templates know others than the usual four, too: those of Granite `control` and `document 1`."""
 
 
-class OllamaFunctionCall(schemas.FunctionCall, frozen=True, forbid_unknown_fields=False):
+class OllamaFunctionCall(Struct, frozen=True, omit_defaults=True):
     """A call of a function that the model made earlier in the chat."""
 
+    name: Annotated[str, Meta(min_length=1, max_length=256)]
+    arguments: Annotated[dict[str, Any], FREE_JSON] | None = None  # null: there are none
+    index: Annotated[int, Meta(ge=0, le=1 << 31)] | None = None
 
-class OllamaToolCall(schemas.ToolCall, frozen=True, forbid_unknown_fields=False):
+    def __post_init__(self) -> None:
+        structs.force_setattr(self, "arguments", self.arguments or {})
+        demand(free_json_fault(self.arguments), "arguments")
+
+
+class OllamaToolCall(Struct, frozen=True, omit_defaults=True):
     """A function call as Ollama wraps it."""
 
     function: OllamaFunctionCall
+    id: Name | None = None
 
 
 class OllamaChatMessage(Struct, frozen=True, omit_defaults=True):

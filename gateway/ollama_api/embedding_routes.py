@@ -11,6 +11,7 @@ from gateway.chat.routes import ANSWER_HEADERS, REFUSALS
 from gateway.chat.submit import ChatDesk
 from gateway.dependencies import Injected
 from gateway.error_dialects import OLLAMA
+from gateway.ollama_api.bodies import body_of
 from gateway.ollama_api.embeddings import (
     EmbedAnswer,
     EmbedRequest,
@@ -23,11 +24,10 @@ from gateway.ollama_api.embeddings import (
 )
 from gateway.operation import Answer, Operation
 from gateway.principal import AuthenticatedRequest, RequirePrincipal
-from gateway.request_body import JsonBody
 from shared.errors import DrainingError, JobError, family
 
-_BODY = JsonBody(EmbedRequest, may_carry_images=True, any_content_type=True)
-_OLD_BODY = JsonBody(OldEmbeddingRequest, may_carry_images=True, any_content_type=True)
+_BODY = body_of(EmbedRequest)
+_OLD_BODY = body_of(OldEmbeddingRequest)
 _ERRORS = (*REFUSALS, DrainingError, *family(JobError).values())
 _PARAMETERS = (idempotency.PARAMETER, disconnect.PARAMETER)
 

@@ -13,17 +13,17 @@ from gateway.dependencies import Injected
 from gateway.error_dialects import OLLAMA
 from gateway.ollama_api.answers import OllamaChatAnswer, OllamaGenerateAnswer
 from gateway.ollama_api.asking import NDJSON, Answering, Call, ask
+from gateway.ollama_api.bodies import body_of
 from gateway.ollama_api.chat_schemas import OllamaChatRequest
 from gateway.ollama_api.generate_schemas import OllamaGenerateRequest
 from gateway.ollama_api.lines import CHAT, GENERATE
 from gateway.ollama_api.to_ollama import to_chat, to_generation
 from gateway.operation import Answer, Operation
 from gateway.principal import AuthenticatedRequest, RequirePrincipal
-from gateway.request_body import JsonBody
 from shared.errors import DrainingError, JobError, family
 
-_CHAT = Call(JsonBody(OllamaChatRequest, may_carry_images=True, any_content_type=True), to_chat, CHAT)
-_GENERATE = Call(JsonBody(OllamaGenerateRequest, may_carry_images=True, any_content_type=True), to_generation, GENERATE)
+_CHAT = Call(body_of(OllamaChatRequest), to_chat, CHAT)
+_GENERATE = Call(body_of(OllamaGenerateRequest), to_generation, GENERATE)
 _ERRORS = (*REFUSALS, DrainingError, *family(JobError).values())
 _PARAMETERS = (idempotency.PARAMETER, disconnect.PARAMETER)
 

@@ -17,7 +17,7 @@ from gateway.principal import AuthenticatedRequest, RequirePrincipal
 from gateway.request_body import JsonBody
 from shared.errors import DrainingError, JobError, UnsupportedParameterError, family
 
-_BODY = JsonBody(EmbeddingsRequest, may_carry_images=True)
+_BODY = JsonBody(EmbeddingsRequest, may_carry_images=True, mends_text=True)
 
 
 @post(

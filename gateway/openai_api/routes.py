@@ -46,8 +46,10 @@ class _Form(Struct, frozen=True):
     stream: Callable[..., AnswerStream]
 
 
-_CHAT = _Form(JsonBody(ChatCompletionRequest, may_carry_images=True), to_chat, chat_completion, ChatStream)
-_TEXT = _Form(JsonBody(CompletionRequest), to_generate, text_completion, TextStream)
+_CHAT = _Form(
+    JsonBody(ChatCompletionRequest, may_carry_images=True, mends_text=True), to_chat, chat_completion, ChatStream
+)
+_TEXT = _Form(JsonBody(CompletionRequest, mends_text=True), to_generate, text_completion, TextStream)
 
 
 def _answer(kind: type[Struct]) -> Answer:

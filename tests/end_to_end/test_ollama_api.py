@@ -186,6 +186,19 @@ async def test_the_content_type_is_ignored(stack: Stack, content_type: str | Non
     assert said(lines_of(response)) == SAID
 
 
+async def test_what_other_servers_understand_is_understood(stack: Stack) -> None:
+    """Half of an emoji, which who cuts text leaves behind, and a whole number with a point."""
+    model = stack.model(TEXT)
+    body = rb'{"model":"%b","messages":[{"role":"user","content":"a\ud83d"}],"options":{"num_ctx":4096.0}}'
+
+    response = await (await stack.client()).http.post("/ollama/api/chat", content=body % model.encode())
+
+    assert response.status_code == 200, response.text
+    (generation,) = stack.generations(model)
+    assert generation.request["messages"] == ask("a\ufffd")
+    assert generation.request["options"] == {"num_ctx": 4096}
+
+
 async def test_an_api_key_is_a_bearer_token(stack: Stack) -> None:
     program = await stack.program(await stack.client())
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.strict_json import MAX_VALUES, read_json
+from gateway.strict_json import MAX_ESCAPES_MENDED, MAX_VALUES, mend_text, read_json
 from shared.errors import InvalidRequestError
 
 LONG = b"x" * 300_000  # makes a body one of the large ones, which are looked at in another way
@@ -143,3 +143,41 @@ def test_nul_is_known_by_its_backslashes(padding: bytes, text: bytes, has_nul: b
             read_json(body)
     else:
         assert read_json(body) == json.loads(body)
+
+
+@pytest.mark.parametrize(
+    ("text", "mended"),
+    [
+        (r"a\ud83d", "a\ufffd"),
+        (r"\uDE00a", "\ufffda"),
+        (r"\ud83d\ude00", "\U0001f600"),
+        (r"\ud83d\uD83D\uDE00\ude00", "\ufffd\U0001f600\ufffd"),
+        (r"\ude00\ud83d", "\ufffd\ufffd"),
+        (r"\ud83d\n\ude00", "\ufffd\n\ufffd"),
+        (r"a\u0000b", "a\ufffdb"),
+        (r"\\ud83d \\u0000", r"\ud83d \u0000"),
+        (r"\\\ud83d", "\\\ufffd"),
+        (r"\"\ud83d\"", '"\ufffd"'),
+        ("caf\u00e9", "caf\u00e9"),
+    ],
+)
+@pytest.mark.parametrize("beside", ["", "x" * 300_000], ids=["a small body", "a large body"])
+def test_what_is_no_character_becomes_a_replacement_where_that_is_wanted(text: str, mended: str, beside: str) -> None:
+    body = f'{{"{text}": ["{text}", "{beside}"]}}'.encode()
+
+    assert read_json(mend_text(body)) == {mended: [mended, beside]}
+
+
+@given(st.text(st.sampled_from('a\\"\ud83d\ude00\x00\U0001f600')))
+def test_any_text_can_be_mended(text: str) -> None:
+    """As by a decoder that lets halves pass, which then become U+FFFD one by one."""
+    units = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").replace("\x00", "\ufffd")
+    body = json.dumps([text]).encode()
+
+    assert read_json(mend_text(body)) == [units]
+
+
+def test_text_of_nothing_but_halves_is_refused() -> None:
+    """To mend it would stop the event loop."""
+    with pytest.raises(InvalidRequestError, match="half of a surrogate pair"):
+        read_json(mend_text(b'["%b"]' % (rb"\ud83d" * (MAX_ESCAPES_MENDED + 1))))

@@ -9,6 +9,7 @@ import pytest
 
 from gateway.chat.free_json import MAX_DEPTH
 from gateway.chat.inference import Inference
+from gateway.ollama_api.bodies import with_whole_numbers
 from gateway.ollama_api.chat_schemas import OllamaChatRequest
 from gateway.ollama_api.generate_schemas import OllamaGenerateRequest
 from gateway.ollama_api.loading import unloads
@@ -136,6 +137,21 @@ def test_options_that_steer_the_machine_or_are_nobodys_are_left_out(call: Call) 
     assert sent(inference)["options"] == {"seed": 0}
 
 
+def test_whole_numbers_may_be_written_with_a_point() -> None:
+    """Lua, R and others have one kind of number."""
+    body = {"options": {"num_ctx": 4096.0, "seed": 0.0, "temperature": 1.0, "top_p": 0.5}}
+
+    assert sent(chat(**with_whole_numbers(body)))["options"] == body["options"]
+    assert msgspec.json.encode(chat(**body).request).count(b".0") == 1  # of the temperature
+
+
+@pytest.mark.parametrize(
+    "body", [[], "x", {}, {"options": None}, {"options": [1.0]}, {"options": {"seed": 1.5}}], ids=repr
+)
+def test_a_body_that_has_none_stays_as_it_is(body: object) -> None:
+    assert with_whole_numbers(body) == body
+
+
 @pytest.mark.parametrize("call", [chat, generate])
 @pytest.mark.parametrize("duration", DURATIONS, ids=repr)
 def test_a_duration_is_taken_as_go_writes_it(call: Call, duration: object) -> None:
@@ -191,6 +207,15 @@ def test_what_clients_add_to_messages_is_left_out() -> None:
     assert sent(chat(messages=[message]))["messages"] == [{"role": "assistant", "tool_calls": [{**CALL, "id": "1"}]}]
 
 
+@pytest.mark.parametrize("none", [{}, {"arguments": None}, {"arguments": {}}], ids=["absent", "null", "empty"])
+def test_a_call_without_arguments_has_empty_ones(none: dict[str, Any]) -> None:
+    message = {"role": "assistant", "tool_calls": [{"function": {"name": "f", **none}}]}
+
+    calls = sent(chat(messages=[message]))["messages"][0]["tool_calls"]
+
+    assert calls == [{"function": {"name": "f", "arguments": {}}}]
+
+
 WRONG_MESSAGES: dict[str, tuple[object, str]] = {
     "messages that are text": ("Hello?", "messages"),
     "a message that is text": (["Hello?"], "messages[0]"),
@@ -199,6 +224,10 @@ WRONG_MESSAGES: dict[str, tuple[object, str]] = {
     "content in parts": ([{"role": "user", "content": [{"type": "text", "text": ""}]}], "messages[0].content"),
     "an image that is none": ([{"role": "user", "images": ["AAAA"]}], "messages[0].images[0]"),
     "an image at an address": ([{"role": "user", "images": ["https://example.org/a.png"]}], "messages[0].images[0]"),
+    "arguments with too many levels": (
+        [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": DEEP}}]}],
+        "messages[0].tool_calls[0].function.arguments",
+    ),
     "arguments that are text": (
         [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}],
         "messages[0].tool_calls[0].function.arguments",
