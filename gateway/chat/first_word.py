@@ -79,7 +79,7 @@ async def _unbroken(reader: Reader, begun: list[Event]) -> AsyncGenerator[list[E
         events = batch
         restarts = [place for place, event in enumerate(events) if event.kind == _RESUMED and _is_restart(event)]
         if restarts and has_spoken:
-            broken = _error_event(WorkerLostError("The answer broke off, and has begun anew."))
+            broken = _error_event(WorkerLostError("The answer broke off and cannot go on: ask again."))
             yield [*events[: restarts[0]], broken]
             return
         if restarts:

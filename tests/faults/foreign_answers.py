@@ -11,7 +11,7 @@ from tests.faults.storyteller import MARK
 from tests.faults.transcript import ForeignAnswer
 from tests.surfaces import BY_NAME, Fault
 
-_NEW_BEGINNING = "begun anew"  # stands in the message where there is no code
+_NEW_BEGINNING = "broke off and cannot go on"  # stands in the message where there is no code
 
 
 class ForeignJudge:

@@ -19,7 +19,7 @@ from tests.ollama_double import Generation
 MINE, OTHER = "mk000000000001", "mk000000000002"
 CODES = {"worker_lost": 502, "upstream_error": 502, "queue_full": 503, "upstream_rejected": 422}
 WORDS = 6
-BEGUN_ANEW = "The answer broke off, and has begun anew."
+BEGUN_ANEW = "The answer broke off and cannot go on: ask again."
 SURFACES = ("openai", "ollama")
 
 Frame = dict[str, Any] | str
