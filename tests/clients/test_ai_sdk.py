@@ -8,7 +8,7 @@ from infra.local.demo_model import embedding_of
 from tests.clients.double import RemoteDouble
 from tests.clients.node import Node
 from tests.clients.offer import Offer
-from tests.clients.questions import CITY, HELLO, PROMPT_TOKENS, UNUSUAL, call
+from tests.clients.questions import CITY, HELLO, IMAGE, PROMPT, PROMPT_TOKENS, UNUSUAL, call
 from tests.ollama_double import Answer, Done, Fail, Hang, Thinking, ToolCalls
 
 USAGE = {"inputTokens": PROMPT_TOKENS, "outputTokens": 3, "totalTokens": PROMPT_TOKENS + 3}
@@ -80,6 +80,18 @@ async def test_what_the_model_thinks(node: Node, double: RemoteDouble) -> None:
     assert (whole["reasoningText"], whole["text"]) == ("Let me see.", "Hello there")
     assert (streamed["reasoning"], streamed["deltas"]) == ("Let me see.", list(HELLO))
     assert [asked.request["think"] for asked in double.asked()] == ["high", False]
+
+
+async def test_a_conversation_with_an_image(node: Node, double: RemoteDouble, provider: str) -> None:
+    model = double.model(Answer(HELLO))
+
+    assert await node("ai", "conversation", model=model, provider=provider, image=IMAGE) == "Hello there"
+    system, asked, answered, again = double.asked()[0].request["messages"]
+    assert system == {"role": "system", "content": "Be brief."}
+    assert asked == {"role": "user", "content": "What is this?", "images": [IMAGE]}
+    assert answered["content"] == "A pixel."
+    assert answered.get("thinking") == ("Hm." if provider == "compatible" else None)
+    assert again["content"] == PROMPT
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])

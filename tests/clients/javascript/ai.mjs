@@ -92,6 +92,32 @@ export async function embeddings({ model, provider: name, values }) {
   return { embeddings: result.embeddings, tokens: result.usage.tokens };
 }
 
+// A chat that went on for a while, with an image in it and a thought.
+export async function conversation({ model, provider: name, image }) {
+  const { text } = await generateText({
+    model: chatModel({ model, provider: name }),
+    instructions: "Be brief.",
+    messages: [
+      {
+        role: "user",
+        content: [
+          { type: "text", text: "What is this?" },
+          { type: "file", mediaType: "image/png", data: image },
+        ],
+      },
+      {
+        role: "assistant",
+        content: [
+          { type: "reasoning", text: "Hm." },
+          { type: "text", text: "A pixel." },
+        ],
+      },
+      { role: "user", content: prompt },
+    ],
+  });
+  return text;
+}
+
 export const refused = (given) => failure(() => text({ maxRetries: 0, ...given }), told);
 
 // The provider's own default is an API that we do not have.
