@@ -163,6 +163,7 @@ async def test_the_other_api_of_openai_is_not_there(node: Node, offer: Offer) ->
     error = await node("ai", "responses", model=offer.models[0])
 
     assert (error["name"], error["statusCode"]) == ("AI_APICallError", 404)
+    assert "/openai/v1/chat/completions" in error["message"]
 
 
 @pytest.mark.client("@ai-sdk/openai-compatible", "JavaScript")

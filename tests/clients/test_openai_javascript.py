@@ -334,6 +334,7 @@ async def test_the_other_api_of_openai_is_not_there(node: Node, offer: Offer) ->
     error = await node("openai", "responses", model=offer.models[0])
 
     assert (error["class"], error["status"]) == ("NotFoundError", 404)
+    assert "/openai/v1/chat/completions" in error["message"]
 
 
 async def test_a_model_that_fails(node: Node, double: RemoteDouble) -> None:
