@@ -75,7 +75,10 @@ async def answer_in_pieces(
     async with AsyncExitStack() as stack:
         submission = await stack.enter_async_context(chats.submit(request, order))
         add_response_headers(request.scope, answer_headers(request, submission))
-        batches = await first_word(submission.reader, request.receive, patience_s=PATIENCE_S)
+        if submission.has_ended:  # where it began anew for the last time can be seen, however long it is
+            batches = _at_once(await collect(submission.reader, request.receive))
+        else:
+            batches = await first_word(submission.reader, request.receive, patience_s=PATIENCE_S)
         written = _written(stack.pop_all(), batches, begin(submission.job_id))
     # A generator that was never begun never cleans up; from here on this one does, whatever becomes of the response.
     await anext(written)
@@ -87,3 +90,7 @@ async def _written(stack: AsyncExitStack, batches: AsyncGenerator[list[Event]], 
         yield b""
         async for events in batches:
             yield write(events)
+
+
+async def _at_once(events: list[Event]) -> AsyncGenerator[list[Event]]:
+    yield events

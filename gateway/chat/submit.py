@@ -35,6 +35,7 @@ class Submission(Struct, frozen=True):
     reader: Reader
     limits: tuple[LimitState, ...]
     is_replay: bool  # whether the job was there already, for the same idempotency key
+    has_ended: bool = False  # whether all of its answer is there
 
 
 class Acceptance(Struct, frozen=True):
@@ -138,7 +139,9 @@ class ChatDesk:
             async with self._resumption.read(place, stream_url=stream_url) as reader:
                 if order.is_stream:
                     reader.credential = request.user.credential
-                yield Submission(admission.job_id, reader, admission.limits, is_replay=True)
+                yield Submission(
+                    admission.job_id, reader, admission.limits, is_replay=True, has_ended=place.tail.has_ended
+                )
 
     async def accept(self, request: AuthenticatedRequest, order: Order) -> Acceptance:
         """Accept a durable order as a job that runs to its end whoever reads it, and outlives Redis.

@@ -58,12 +58,13 @@ async def test_an_answer_under_way_is_told_to_all_who_ask(stack: Stack, surface:
     await stack.until_double(model, "completed")
 
 
+@pytest.mark.parametrize("said", [5, 150], ids=["soon", "after more than is read of a log at once"])
 @compatible
 async def test_an_answer_that_began_anew_is_told_again_whole(
-    stack: Stack, surface: Surface, key: dict[str, str]
+    stack: Stack, surface: Surface, key: dict[str, str], said: int
 ) -> None:
     """Who asked first was shown a part of what is void; who asks again is shown the answer alone."""
-    model = stack.model(Answer((*WORDS[:5], Cut())), Answer(WORDS))
+    model = stack.model(Answer((*["void "] * said, Cut()), step_ms=1), Answer(WORDS))
     client = await stack.client(gateway=await stack.gateway(disconnect_grace_secs=60))
 
     async with client.ask(surface, model, headers=key) as first:
