@@ -20,7 +20,7 @@ from gateway.openai_api.message_schemas import (
     UserMessage,
 )
 from gateway.openai_api.sampling import refuse
-from gateway.strict_json import read_json
+from gateway.strict_json import mend_text, read_json
 from shared.errors import InvalidRequestError
 
 MOST_IMAGES = 32  # of a message, as on /v1
@@ -109,7 +109,7 @@ def _call(call: CalledTool, path: str) -> OllamaCall:
 
 def _arguments(call: CalledTool, path: str) -> Raw:
     """Return the arguments as JSON: as they were written, since to read and write them would round their numbers."""
-    text = call.function.arguments.encode() or b"{}"
+    text = mend_text(call.function.arguments.encode()) or b"{}"
     try:
         arguments = read_json(text)
     except InvalidRequestError:
