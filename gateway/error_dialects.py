@@ -39,7 +39,8 @@ class Dialect(Struct, frozen=True):
 def write_ollama_error(detail: ErrorDetail) -> bytes:
     """Return an error as Ollama's clients read it: a message alone, which has to say what field it is about."""
     param, message = detail.param, detail.message
-    return encode_payload(OllamaErrorBody(message if param is None or param in message else f"{param}: {message}"))
+    says_it = param is None or param.lower() in message.lower()
+    return encode_payload(OllamaErrorBody(message if says_it else f"{param}: {message}"))
 
 
 def _write_error(detail: ErrorDetail) -> bytes:
@@ -54,7 +55,8 @@ _OPENAI = Dialect(
     invalid_status=HTTPStatus.BAD_REQUEST,
     says_whether_to_retry=True,
     has_openai_limits=True,
-    nothing_here="There is nothing at this path. Models are asked at /openai/v1/chat/completions, not by `responses`.",
+    nothing_here="There is nothing at this path. Models are asked at /openai/v1/chat/completions, also instead of"
+    " `responses`; beside it there are completions, embeddings and models.",
 )
 _OLLAMA = Dialect(kind=OllamaErrorBody, write=write_ollama_error, invalid_status=HTTPStatus.BAD_REQUEST)
 

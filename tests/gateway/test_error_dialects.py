@@ -24,6 +24,16 @@ def test_ollamas_shape(path: str) -> None:
     assert msgspec.json.decode(answer(NOT_THERE, path).content) == {"error": "There is no model 'x'."}
 
 
+def test_ollamas_message_names_the_field_once() -> None:
+    """Its form has no other place for the name."""
+    wrong = InvalidRequestError("At most 2.", param="options.temperature")
+    assert msgspec.json.decode(answer(wrong, "/ollama/api/chat").content) == {
+        "error": "options.temperature: At most 2."
+    }
+    missing = ModelNotFoundError("Model 'x' not found.", param="model")
+    assert msgspec.json.decode(answer(missing, "/ollama/api/chat").content) == {"error": "Model 'x' not found."}
+
+
 @pytest.mark.parametrize(
     ("path", "error", "status"),
     [
