@@ -7,6 +7,8 @@ from infra.local.backends import Backends
 from infra.local.roles import gateway_address, gateway_ports
 from infra.local.settings import StackSettings
 
+OPENAI, OLLAMA = "/openai/v1", "/ollama"  # what clients of these protocols are to be told behind the address
+
 _QUESTION = "Why is the sky blue?"
 
 
@@ -27,6 +29,7 @@ def text(settings: StackSettings, backends: Backends, token: str | None, model: 
         "",
         f"  address  {first}{f'  (all calls: {first}/schema/openapi.json)' if settings.schema_enabled else ''}",
         *(f"           {other}" for other in others),
+        f"           {first}{OPENAI}  for OpenAI's clients, {first}{OLLAMA} for Ollama's",
         f"  models   {backends.models}",
         f"  state    {settings.state_dir}  (logs: {settings.state_dir}/logs)",
         "",

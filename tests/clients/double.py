@@ -27,10 +27,12 @@ class RemoteDouble:
         self._models = cycle(models)
         self._gates = count(1)
         self._before = 0  # how many generations there had been when the test began
+        self._scripted: set[str] = set()  # models that the test has given answers
 
     def begin(self) -> None:
         """Forget what earlier tests have asked for."""
         self._before = len(self._generations())
+        self._scripted.clear()
 
     def model(self, *answers: Answer) -> str:
         """Return the name of a model that gives these answers, the last one for ever."""
@@ -40,6 +42,7 @@ class RemoteDouble:
 
     def script(self, model: str, *answers: Answer) -> None:
         """Have a model give these answers, the last one for ever."""
+        self._scripted.add(model)
         body = msgspec.json.encode(Script(model=model, answers=answers))
         self._http.put("/_double/script", content=body).raise_for_status()
 
@@ -52,8 +55,8 @@ class RemoteDouble:
         self._http.put(f"/_double/gates/{gate}").raise_for_status()
 
     def asked(self) -> list[Generation]:
-        """Return what the test has had Ollama do, oldest first."""
-        return self._generations()[self._before :]
+        """Return what the test has had Ollama do, oldest first; a job that an earlier one left may still be tried."""
+        return [seen for seen in self._generations()[self._before :] if seen.model in self._scripted]
 
     def until(self, predicate: Callable[[list[Generation]], object], description: str) -> None:
         """Wait until `predicate` holds for what the test has had Ollama do."""

@@ -29,6 +29,7 @@ def parameters() -> dict[str, set[str]]:
         "POST /openai/v1/completions": _keys(completion_create_params.CompletionCreateParamsStreaming),
         "POST /openai/v1/embeddings": _keys(embedding_create_params.EmbeddingCreateParams),
         "POST /ollama/api/chat": _fields(requests.ChatRequest),
+        "messages of Ollama": _fields(ollama.Message),
         "POST /ollama/api/generate": _fields(requests.GenerateRequest),
         "POST /ollama/api/embed": _fields(requests.EmbedRequest),
         "POST /ollama/api/embeddings": _fields(requests.EmbeddingsRequest),

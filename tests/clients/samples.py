@@ -204,6 +204,27 @@ OLLAMA_CHAT: Samples = {
     "tools": [Sent(_TOOLS, {"tools": _TOOLS})],
 }
 
+OLLAMA_MESSAGES: Samples = {
+    "role": [Sent(says({"role": "control", "content": "x"}), {"messages.0.role": "control"})],
+    "content": [Sent(says({"role": "system", "content": "x"}), {"messages.0.content": "x"})],
+    "thinking": [Sent(says({"role": "assistant", "thinking": "hm"}), {"messages.0.thinking": "hm"})],
+    "images": [Sent([{"role": "user", "content": PROMPT, "images": [IMAGE]}], {"messages.0.images": [IMAGE]})],
+    "tool_calls": [
+        Sent(
+            says(
+                {"role": "assistant", "tool_calls": [{"function": {"name": "weather", "arguments": {"b": 1, "a": 2}}}]}
+            ),
+            {"messages.0.tool_calls.0.function": {"name": "weather", "arguments": {"b": 1, "a": 2}}},
+        )
+    ],
+    "tool_name": [
+        Sent(says({"role": "tool", "tool_name": "weather", "content": "sunny"}), {"messages.0.tool_name": "weather"})
+    ],
+    "tool_call_id": [
+        Sent(says({"role": "tool", "tool_call_id": "1", "content": "sunny"}), {"messages.0.tool_call_id": "1"})
+    ],
+}
+
 OLLAMA_GENERATE: Samples = {
     **_OLLAMA,
     "context": [Sent([1, 2], {"context": [1, 2]})],

@@ -29,19 +29,21 @@ TRIED: dict[str, tuple[Mapping[str, Any], samples.Samples]] = {
     COMPLETIONS: ({"prompt": PROMPT}, samples.OPENAI_COMPLETIONS),
     "POST /openai/v1/embeddings": ({"input": "one"}, samples.OPENAI_EMBEDDINGS),
     OLLAMA_CHAT: ({"messages": samples.QUESTION}, samples.OLLAMA_CHAT),
+    "messages of Ollama": ({}, samples.OLLAMA_MESSAGES),
     "options": ({"messages": samples.QUESTION, "options": {}}, samples.OLLAMA_OPTIONS),
     "POST /ollama/api/generate": ({"prompt": PROMPT}, samples.OLLAMA_GENERATE),
     "POST /ollama/api/embed": ({"input": "one"}, samples.OLLAMA_EMBED),
     "POST /ollama/api/embeddings": ({"prompt": "one"}, samples.OLLAMA_EMBEDDINGS),
 }
 # Parts of a request of their own, with the parameter that they stand in.
-WITHIN = {"messages": CHAT, "options": OLLAMA_CHAT}
+WITHIN = {"messages": CHAT, "messages of Ollama": OLLAMA_CHAT, "options": OLLAMA_CHAT}
 
 # What the clients cannot say, but their protocols can, or what others add to them.
 BEYOND = {
     CHAT: {"reasoning"},  # OpenRouter's clients
     OLLAMA_CHAT: {"shift", "truncate"},  # Ollama's api/types.go
     "POST /ollama/api/generate": {"shift", "truncate"},
+    "messages of Ollama": {"tool_call_id"},
     "options": {"min_p"},
 }
 BEYOND_PATHS = {("GET", "/api/version"), ("HEAD", "/api/blobs/{digest}"), ("GET", "/")}
@@ -126,7 +128,7 @@ def test_what_is_there_answers_and_what_is_not_says_so(http: httpx.Client, proto
 
 def _parameter(heading: str, name: str, value: object) -> dict[str, Any]:
     match heading:
-        case "messages":
+        case "messages" | "messages of Ollama":
             return {"messages": value}
         case "options":
             return {"options": {name: value}}
