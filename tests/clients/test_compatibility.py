@@ -46,7 +46,14 @@ BEYOND = {
     "messages of Ollama": {"tool_call_id"},
     "options": {"min_p"},
 }
-BEYOND_PATHS = {("GET", "/api/version"), ("HEAD", "/api/blobs/{digest}"), ("GET", "/")}
+BEYOND_PATHS = {
+    ("GET", "/"),
+    ("GET", "/api/version"),
+    ("HEAD", "/"),
+    ("HEAD", "/api/blobs/{digest}"),
+    ("HEAD", "/api/tags"),
+    ("HEAD", "/api/version"),
+}
 
 EVERY_SAMPLE = [
     pytest.param(heading, name, sample, id=f"{heading.removeprefix('POST ')}-{name}-{index}")
