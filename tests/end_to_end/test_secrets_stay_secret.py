@@ -17,7 +17,8 @@ from tests.ollama_double import Answer
 GUESSED = f"sk-ds-{CANARY}-{secrets.token_hex(16)}"
 """What a client sends that is none of its business, or a mistake: a password in the wrong field, another's token."""
 
-FIELDS = ("email", "password", "current_password", "new_password", "refresh_token", "token", "model", "messages")
+# Not `model`: the name of one that is not there comes back, so that people see what they have mistyped.
+FIELDS = ("email", "password", "current_password", "new_password", "refresh_token", "token", "messages")
 BODIES: Mapping[str, bytes] = {
     "a secret in every field": b"{%s}" % b",".join(b'"%s":"%s"' % (name.encode(), GUESSED.encode()) for name in FIELDS),
     "a secret in what is no JSON": b'{"password":"%s' % GUESSED.encode(),
