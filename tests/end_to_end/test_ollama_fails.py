@@ -42,6 +42,7 @@ MIDDLE: dict[str, tuple[Step, ...]] = {
     "an error line": (Fail(),),
     "a clean end without done": (End(),),
 }
+BUSY_MODEL = "busy:latest"
 REFUSALS: dict[str, tuple[Step, str]] = {
     "400": (Fail("invalid options", status=400), "upstream_rejected"),
     "404": (Fail("model 'twin' not found, try pulling it first", status=404), "model_not_found"),
@@ -169,33 +170,46 @@ async def test_three_failures_are_one_error_that_of_the_last(stack: Stack, twins
     assert row["completion_tokens"] == 1  # the half that there was
 
 
+async def busy_host(stack: Stack) -> OllamaDouble:
+    """Return a host of the test's own that has one model, and is busy: it is left alone for a minute, for all tests."""
+    double = OllamaDouble([BUSY_MODEL])
+    double.script(BUSY_MODEL, Answer((Fail("server busy", status=503, retry_after="60"),)))
+    await stack.add_worker(await stack.add_double(double))
+    http = (await stack.client()).http
+
+    async def is_served() -> bool:
+        return BUSY_MODEL in (await http.get("/v1/models")).json()
+
+    await wait_until(is_served, description="the host's model is announced")
+    return double
+
+
 async def test_a_job_that_waits_for_its_next_attempt_can_be_cancelled(stack: Stack) -> None:
-    model = stack.model(Answer((Fail("server busy", status=503, retry_after="60"),)))
+    double = await busy_host(stack)
     client = await stack.client()
 
-    async with client.stream(model) as stream:
+    async with client.stream(BUSY_MODEL) as stream:
         await stream.until("started")
-        await stack.until_double(model, "broken")
         await until_queued(stack, stream.job_id)
         cancelled = await client.cancel(stream.job_id)
         events = await stream.rest()
 
     assert (cancelled.status_code, cancelled.json()["status"]) == (200, "cancelled")
     assert events[-1].json["error"]["code"] == "cancelled"
-    assert len(stack.generations(model)) == 1
+    assert len(double.state.generations) == 1
 
 
 async def test_a_job_whose_time_is_up_before_its_next_attempt_ends_with_what_the_last_one_failed_of(
     stack: Stack,
 ) -> None:
-    model = stack.model(Answer((Fail("server busy", status=503, retry_after="60"),)))
+    double = await busy_host(stack)
 
-    async with (await stack.client()).stream(model, timeout_ms=500) as stream:
+    async with (await stack.client()).stream(BUSY_MODEL, timeout_ms=500) as stream:
         events = await stream.rest()
 
     assert [event.type for event in events if event.type != "queued"] == ["started", "error"]
     assert events[-1].json["error"]["code"] == "upstream_busy"
-    assert len(stack.generations(model)) == 1
+    assert len(double.state.generations) == 1
 
 
 async def test_all_attempts_together_take_no_longer_than_the_job_may(stack: Stack) -> None:
