@@ -47,6 +47,9 @@ _AUTHENTICATING = frozenset({RequirePrincipal, RequireReader})
 _LIMITED = frozenset({LimitAttempts, LimitByAddress, LimitByUser, LimitStreams})
 _LIMITING = _AUTHENTICATING | _LIMITED
 _LIMIT_HEADERS = ("RateLimit-Policy", "RateLimit")
+_OPENAI_LIMIT_HEADERS = tuple(
+    f"x-ratelimit-{figure}-{unit}" for unit in ("requests", "tokens") for figure in ("limit", "remaining", "reset")
+)
 _ERROR_HEADERS = {401: ("WWW-Authenticate",), 429: ("Retry-After", *_LIMIT_HEADERS), 503: ("Retry-After",)}
 _HEADERS = {
     "Idempotent-Replayed": "`true`: the job is that of an earlier request with the same `Idempotency-Key`.",
@@ -58,6 +61,8 @@ _HEADERS = {
     "Retry-After": "Seconds after which another try can succeed.",
     "WWW-Authenticate": "`Bearer`.",
     "X-Job-Id": "The job that the request has become.",
+    "X-Should-Retry": "`false`: trying again is in vain.",
+    **dict.fromkeys(_OPENAI_LIMIT_HEADERS, "The limit of which least is left, as OpenAI tells it."),
 }
 _SECURITY_SCHEMES = {
     "bearer": {
@@ -178,21 +183,31 @@ def _path_parameters(route: _Route) -> list[dict[str, Any]]:
 
 
 def _responses(route: _Route, refs: Refs, request_id: str) -> dict[str, Any]:
-    is_limited = route.operation.is_limited or not route.middleware.isdisjoint(_LIMITED)
-    always = [request_id, *(_LIMIT_HEADERS if is_limited else ())]
     dialect = dialect_of(route.path)
+    is_limited = route.operation.is_limited or not route.middleware.isdisjoint(_LIMITED)
+    limits = (*_LIMIT_HEADERS, *(_OPENAI_LIMIT_HEADERS if dialect.has_openai_limits else ()))
+    always = [request_id, *(limits if is_limited else ())]
 
     def status_here(error: type[DeeperSensorError]) -> int:
         return dialect.status(status_of(error))
 
     errors_by_status = {
-        str(status): _error_response(list(group), refs, [request_id, *_ERROR_HEADERS.get(status, ())], dialect)
+        str(status): _error_response(list(group), refs, [request_id, *_error_headers(status, dialect)], dialect)
         for status, group in groupby(sorted(_errors(route), key=status_here), key=status_here)
     }
     answers = {
         str(status): _response(answer, refs, [*always, *answer.headers]) for status, answer in _answers(route).items()
     }
     return dict(sorted((errors_by_status | answers).items()))
+
+
+def _error_headers(status: int, dialect: Dialect) -> list[str]:
+    headers = [*_ERROR_HEADERS.get(status, ())]
+    if dialect.has_openai_limits and status == HTTPStatus.TOO_MANY_REQUESTS:
+        headers += _OPENAI_LIMIT_HEADERS
+    if dialect.says_whether_to_retry and status >= HTTPStatus.TOO_MANY_REQUESTS:
+        headers.append("X-Should-Retry")
+    return headers
 
 
 def _answers(route: _Route) -> Mapping[int, Answer]:

@@ -120,7 +120,7 @@ class LimitPolicy:
         if reserved > smallest:
             raise ExceedsTokenLimitError(
                 f"The request needs about {reserved} tokens, and {smallest} per minute are allowed.",
-                param="messages" if estimate.prompt > smallest else "options.num_predict",
+                param=estimate.prompt_param if estimate.prompt > smallest else estimate.answer_param,
             )
         return tuple(
             Limit(scope=scope, name=name, unit="tokens", per_minute=per_minute, burst=per_minute, cost=max(1, reserved))

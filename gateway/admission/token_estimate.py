@@ -16,6 +16,8 @@ class TokenEstimate(Struct, frozen=True):
 
     prompt: int
     answer: int | None  # at most, as its sender wants it; None: they did not say
+    prompt_param: str = "messages"  # what the sender calls the one
+    answer_param: str = "options.num_predict"  # and the other
 
     def reserved(self, *, answer_default: int, most: int) -> int:
         """Return how much to reserve; nobody is refused for what they did not ask for, if the prompt itself fits.
@@ -30,14 +32,24 @@ class TokenEstimate(Struct, frozen=True):
         return max(self.prompt, min(self.prompt + answer_default, most))
 
 
-def estimate_tokens(*, text_bytes: int, images: int, num_predict: int | None) -> TokenEstimate:
+def estimate_tokens(
+    *,
+    text_bytes: int,
+    images: int,
+    num_predict: int | None,
+    prompt_param: str = "messages",
+    answer_param: str = "options.num_predict",
+) -> TokenEstimate:
     """Return the estimate for a request.
 
     Args:
         text_bytes: How large it is without its images.
         images: How many there are.
         num_predict: Ollama's option; None and what is negative bound nothing.
+        prompt_param: What the request calls what is to be read.
+        answer_param: What it calls the length of the answer.
 
     """
     prompt = -(-text_bytes // BYTES_PER_TOKEN) + TOKENS_PER_IMAGE * images
-    return TokenEstimate(prompt, num_predict if num_predict is not None and num_predict >= 0 else None)
+    answer = num_predict if num_predict is not None and num_predict >= 0 else None
+    return TokenEstimate(prompt, answer, prompt_param, answer_param)

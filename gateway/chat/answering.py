@@ -16,9 +16,29 @@ from gateway.chat.submit import ChatDesk, Submission
 from gateway.error_dialects import dialect_of
 from gateway.principal import AuthenticatedRequest
 from gateway.response_headers import add_response_headers
+from shared.errors import (
+    ExceedsTokenLimitError,
+    IdempotencyMismatchError,
+    ModelNotAllowedError,
+    ModelNotFoundError,
+    NoWorkerError,
+    QueueFullError,
+    StoreUnavailableError,
+)
 from shared.events import Event
 
 PATIENCE_S = 3.0  # for a first word; then the answer begins, and can no more be refused with a status
+REFUSALS = (
+    ModelNotAllowedError,
+    ModelNotFoundError,
+    NoWorkerError,
+    QueueFullError,
+    StoreUnavailableError,
+    IdempotencyMismatchError,
+    ExceedsTokenLimitError,
+)
+"""How a request that asks a model may be refused, whatever its form."""
+ANSWER_HEADERS = ("X-Job-Id", *REPLAYED)
 STREAM_HEADERS = {"X-Accel-Buffering": "no"}
 
 Write = Callable[[Sequence[Event]], bytes]

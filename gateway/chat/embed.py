@@ -1,22 +1,18 @@
 """Has a model embed texts and waits for that, whichever surface the request came by."""
 
 from collections.abc import Callable
-from typing import TypeVar
 
 import msgspec
 
 from gateway.chat.answering import answer_whole
-from gateway.chat.idempotency import idempotency_of
 from gateway.chat.inference import Inference
-from gateway.chat.order import faults_charged
+from gateway.chat.order import Asked
 from gateway.chat.submit import ChatDesk
 from gateway.principal import AuthenticatedRequest
 from gateway.request_body import JsonBody
 from shared.events import Embedded
 
 MOST_TEXTS = 2048  # in a request, as with OpenAI
-
-Asked = TypeVar("Asked")
 
 _answers = msgspec.json.Decoder(Embedded)
 
@@ -39,14 +35,10 @@ async def embed(
         chats: Takes the order down and submits it.
 
     Raises:
-        DeeperSensorError: What `JsonBody.read`, `translate`, `OrderDesk.write` and `answer_whole` raise.
+        DeeperSensorError: What `OrderDesk.take` and `answer_whole` raise.
         ReportedError: The job ended without an answer.
 
     """
-    async with faults_charged(request.scope):
-        asked = await body.read(request)
-        inference = translate(asked)
-        idempotency = idempotency_of(request, inference.request, surface=surface)
-        order = chats.orders.write(request, inference, idempotency=idempotency)
+    asked, order = await chats.orders.take(request, body, translate, surface=surface)
     answered = await answer_whole(request, order, chats)
     return asked, _answers.decode(answered.events[-1].payload)

@@ -22,6 +22,8 @@ class Inference(Struct, frozen=True, kw_only=True):
     can_come_back: bool = False  # whether its client can go on reading after a disconnect, without having sent a key
     images: Sequence[str] = ()  # all that are in it, in base64; they do not count as text
     num_predict: int | None = None  # most tokens of the answer; None: nothing is said
+    prompt_param: str = "messages"  # what the client calls what is to be read, for refusals
+    answer_param: str = "options.num_predict"  # what it calls the length of the answer
     calls_tools: bool = False
     timeout_ms: int | None = None  # from `started`; None: the operator's
     queue_timeout_ms: int | None = None  # from admission; None: the operator's

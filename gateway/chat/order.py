@@ -1,7 +1,8 @@
 """Takes down what a request asks for: the job, what it needs of the limits, and how long it may wait."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 import msgspec
 from litestar.types import Scope
@@ -17,6 +18,7 @@ from gateway.chat.inference import Inference
 from gateway.client_address import ClientAddress
 from gateway.models.catalog import ModelCatalog
 from gateway.principal import AuthenticatedRequest
+from gateway.request_body import JsonBody
 from gateway.request_id import current_request_id
 from gateway.trace_context import traceparent_of
 from shared import ids
@@ -25,6 +27,8 @@ from shared.demand import Demand
 from shared.errors import ForbiddenError, InvalidRequestError
 from shared.idempotency import Idempotency
 from shared.jobs import Job
+
+Asked = TypeVar("Asked")
 
 _encoder = msgspec.json.Encoder()
 
@@ -38,8 +42,13 @@ class Order(Struct, frozen=True):
     queue_timeout_ms: int  # how long the job may wait
     needs_readers: bool  # whether it is cancelled when it has none
     grace_ms: int  # how long it goes on without any
-    is_stream: bool  # whether it is answered piece by piece
+    inference: Inference  # which the job is to carry out
     turn: Turn | None = None  # of the conversation that the job is to answer in
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it is answered piece by piece."""
+        return self.inference.is_stream
 
 
 class OrderDesk:
@@ -67,25 +76,31 @@ class OrderDesk:
         self._settings = settings
 
     async def take(
-        self, request: AuthenticatedRequest, read: Callable[[], Awaitable[Inference]], *, surface: str
-    ) -> Order:
-        """Return what a request asks for; a faulty one is charged to the client's address.
+        self,
+        request: AuthenticatedRequest,
+        body: JsonBody[Asked],
+        translate: Callable[[Asked], Inference],
+        *,
+        surface: str,
+    ) -> tuple[Asked, Order]:
+        """Return what a client asks for in its own protocol, and the order for it; a faulty request is charged.
 
         Args:
             request: Who asks, and by which headers.
-            read: Reads and translates its body.
+            body: Reads its body.
+            translate: Says the same in Ollama's terms.
             surface: Within which an `Idempotency-Key` is one, for example `/openai`.
 
         Raises:
-            InvalidRequestError: As `read` raises it, or as `write` does.
+            InvalidRequestError: As `JsonBody.read`, `translate` or `write` raises it.
             DeeperSensorError: What `write` raises besides.
 
         """
         async with faults_charged(request.scope):
-            inference = await read()
-            return self.write(
-                request, inference, idempotency=idempotency_of(request, inference.request, surface=surface)
-            )
+            asked = await body.read(request)
+            inference = translate(asked)
+            idempotency = idempotency_of(request, inference.request, surface=surface)
+            return asked, self.write(request, inference, idempotency=idempotency)
 
     def write(
         self,
@@ -143,7 +158,7 @@ class OrderDesk:
             queue_timeout_ms=_bounded("queue_timeout_ms", inference.queue_timeout_ms, settings.queue_timeout_ms),
             needs_readers=needs_readers(request.scope),
             grace_ms=settings.disconnect_grace_secs * 1000 if inference.can_come_back or idempotency else 0,
-            is_stream=inference.is_stream,
+            inference=inference,
         )
 
 
@@ -167,6 +182,8 @@ def _estimate(inference: Inference, ollama_request: bytes) -> TokenEstimate:
         text_bytes=len(ollama_request) - sum(map(len, inference.images)),
         images=len(inference.images),
         num_predict=inference.num_predict,
+        prompt_param=inference.prompt_param,
+        answer_param=inference.answer_param,
     )
 
 

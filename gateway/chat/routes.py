@@ -14,7 +14,7 @@ from gateway.access import Access
 from gateway.admission.limited_routes import LimitByUser, LimitStreams
 from gateway.admission.rate_limit_headers import rate_limit_headers
 from gateway.chat import disconnect, idempotency
-from gateway.chat.answering import STREAM_HEADERS, answer_headers, answer_whole
+from gateway.chat.answering import ANSWER_HEADERS, REFUSALS, STREAM_HEADERS, answer_headers, answer_whole
 from gateway.chat.cancel import Canceller
 from gateway.chat.collect import PIECES
 from gateway.chat.event_stream import RETRY, RETRY_SOON, to_frames
@@ -38,35 +38,17 @@ from shared.errors import (
     ConversationBusyError,
     ConversationFullError,
     DrainingError,
-    ExceedsTokenLimitError,
-    IdempotencyMismatchError,
     InvalidEventIdError,
     InvalidRequestError,
     JobError,
-    ModelNotAllowedError,
-    ModelNotFoundError,
     NotFoundError,
-    NoWorkerError,
-    QueueFullError,
     StoreUnavailableError,
     StreamExpiredError,
     family,
 )
 from shared.events import Chunk, Event
 
-REFUSALS = (
-    ModelNotAllowedError,
-    ModelNotFoundError,
-    NoWorkerError,
-    QueueFullError,
-    StoreUnavailableError,
-    IdempotencyMismatchError,
-    ExceedsTokenLimitError,
-    NotFoundError,
-    ConversationBusyError,
-    ConversationFullError,
-)
-ANSWER_HEADERS = ("X-Job-Id", *REPLAYED)
+_REFUSALS = (*REFUSALS, NotFoundError, ConversationBusyError, ConversationFullError)
 ASKING = (idempotency.PARAMETER, disconnect.PARAMETER)
 PREFERENCE = Parameter(
     "Prefer", "header", "`respond-async`: answer with the job at once, and keep its answer for days."
@@ -86,7 +68,7 @@ PREFERENCE = Parameter(
                 "The job, which runs to its end.", ChatJob, headers=[*ANSWER_HEADERS, "Location", *APPLIED]
             ),
         },
-        errors=[*REFUSALS, DrainingError, *family(JobError).values()],
+        errors=[*_REFUSALS, DrainingError, *family(JobError).values()],
         parameters=[*ASKING, PREFERENCE],
         is_limited=True,
     ),
@@ -113,7 +95,7 @@ async def create_chat(request: AuthenticatedRequest, native: Injected[NativeDesk
     operation=Operation(
         body=ChatRequest,
         answers={HTTPStatus.OK: Answer("Server-sent events.", str, "text/event-stream", headers=ANSWER_HEADERS)},
-        errors=REFUSALS,
+        errors=_REFUSALS,
         parameters=ASKING,
         is_limited=True,
     ),

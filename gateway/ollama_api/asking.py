@@ -10,14 +10,11 @@ from msgspec import Struct
 
 from gateway.admission.limited_routes import charge_user
 from gateway.chat.answering import answer_in_pieces, answer_whole
-from gateway.chat.idempotency import idempotency_of
 from gateway.chat.inference import Inference
-from gateway.chat.order import faults_charged
 from gateway.chat.submit import ChatDesk
 from gateway.error_dialects import OLLAMA
 from gateway.ollama_api.lines import AnswerLines, Form
 from gateway.ollama_api.loading import unloads
-from gateway.ollama_api.request_fields import GeneratingRequest
 from gateway.operation import JSON
 from gateway.principal import AuthenticatedRequest
 from gateway.request_body import JsonBody
@@ -41,18 +38,14 @@ async def ask(request: AuthenticatedRequest, call: Call, chats: ChatDesk) -> Ans
     """Return the answer to a request: a line for each piece, or one object if the client says `stream: false`.
 
     Raises:
-        DeeperSensorError: What `OrderDesk.write`, `answer_whole` and `answer_in_pieces` raise.
+        DeeperSensorError: What `OrderDesk.take`, `answer_whole` and `answer_in_pieces` raise.
         ReportedError: The job ended without an answer.
 
     """
-    async with faults_charged(request.scope):
-        asked: GeneratingRequest = await call.body.read(request)
-        inference = call.translate(asked)
-        idempotency = idempotency_of(request, inference.request, surface=OLLAMA)
-        order = chats.orders.write(request, inference, idempotency=idempotency)
+    asked, order = await chats.orders.take(request, call.body, call.translate, surface=OLLAMA)
     clock: Clock = request.app.state.clock  # a second dependency would cost 50 µs
     lines = AnswerLines(call.form, model=asked.model, clock=clock)
-    if unloads(inference) and request.user.role is not Role.ADMIN:
+    if unloads(order.inference) and request.user.role is not Role.ADMIN:
         # Its clients want to hear that it is done; other tenants want the model where it is.
         await charge_user(request.scope)
         return Response(lines.write_unloaded(), media_type=JSON, status_code=HTTPStatus.OK)

@@ -6,8 +6,8 @@ from litestar import Router, post
 
 from gateway.access import Access
 from gateway.chat import disconnect, idempotency
+from gateway.chat.answering import ANSWER_HEADERS, REFUSALS
 from gateway.chat.embed import embed
-from gateway.chat.routes import ANSWER_HEADERS, REFUSALS
 from gateway.chat.submit import ChatDesk
 from gateway.dependencies import Injected
 from gateway.error_dialects import OLLAMA

@@ -65,13 +65,13 @@ def to_embedding(request: EmbedRequest) -> Inference:
         dimensions=request.dimensions or None,
         options=request.options,
     )
-    return Inference(request=body, is_stream=False, num_predict=0)
+    return Inference(request=body, is_stream=False, num_predict=0, prompt_param="input")
 
 
 def to_old_embedding(request: OldEmbeddingRequest) -> Inference:
     """Return what Ollama is to be asked for the older call."""
     body = OllamaEmbed(model=request.model, input=request.prompt or [], options=request.options)
-    return Inference(request=body, is_stream=False, num_predict=0)
+    return Inference(request=body, is_stream=False, num_predict=0, prompt_param="prompt")
 
 
 def to_answer(embedded: Embedded, request: EmbedRequest) -> EmbedAnswer:

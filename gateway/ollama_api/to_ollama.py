@@ -54,4 +54,5 @@ def to_generation(asked: OllamaGenerateRequest) -> Inference:
         is_stream=asked.is_stream,
         images=asked.images or (),
         num_predict=asked.num_predict,
+        prompt_param="prompt",
     )

@@ -60,6 +60,7 @@ def to_chat(request: ChatCompletionRequest) -> Inference:
         is_stream=bool(request.stream),
         images=[image for message in messages for image in message.images],
         num_predict=num_predict,
+        answer_param="max_tokens" if request.max_completion_tokens is None else "max_completion_tokens",
         calls_tools=bool(tools),
     )
 

@@ -80,7 +80,7 @@ def to_embedding(request: EmbeddingsRequest) -> Inference:
     if not texts:
         raise InvalidRequestError("There is nothing to embed.", param="input")
     body = OllamaEmbed(model=request.model, input=texts, truncate=False, dimensions=request.dimensions)
-    return Inference(request=body, is_stream=False, num_predict=0)
+    return Inference(request=body, is_stream=False, num_predict=0, prompt_param="input")
 
 
 async def to_embedding_list(embedded: Embedded, request: EmbeddingsRequest) -> EmbeddingList:

@@ -11,18 +11,14 @@ from msgspec import Struct
 
 from gateway.access import Access
 from gateway.chat import disconnect, idempotency
-from gateway.chat.answering import Write, answer_in_pieces, answer_whole
-from gateway.chat.idempotency import idempotency_of
+from gateway.chat.answering import ANSWER_HEADERS, REFUSALS, Write, answer_in_pieces, answer_whole
 from gateway.chat.inference import Inference
-from gateway.chat.order import faults_charged
-from gateway.chat.routes import ANSWER_HEADERS, REFUSALS
 from gateway.chat.submit import ChatDesk
 from gateway.dependencies import Injected
 from gateway.error_dialects import OPENAI
 from gateway.openai_api.answers import ChatCompletion, TextCompletion, chat_completion, text_completion
 from gateway.openai_api.chat_completions import to_chat
 from gateway.openai_api.chat_schemas import ChatCompletionRequest
-from gateway.openai_api.sampling import Sampling
 from gateway.openai_api.streams import AnswerStream, ChatStream, TextStream
 from gateway.openai_api.text_completions import CompletionRequest, to_generate
 from gateway.operation import JSON, Answer, Operation
@@ -101,11 +97,7 @@ async def create_completion(request: AuthenticatedRequest, chats: Injected[ChatD
 
 
 async def _complete(form: _Form, request: AuthenticatedRequest, chats: ChatDesk) -> Response[Any] | Stream:
-    async with faults_charged(request.scope):
-        asked: Sampling = await form.body.read(request)
-        inference = form.to_inference(asked)
-        key = idempotency_of(request, inference.request, surface=OPENAI)
-        order = chats.orders.write(request, inference, idempotency=key)
+    asked, order = await chats.orders.take(request, form.body, form.to_inference, surface=OPENAI)
     if not asked.stream:
         answered = await answer_whole(request, order, chats)
         answer = form.whole(transcribe(answered.events), job_id=answered.job_id, model=asked.model)

@@ -194,6 +194,10 @@ class TextStream(AnswerStream):
             includes_usage=includes_usage,
         )
 
+    def _thinking(self, piece: _Piece) -> bytes:
+        """Return a comment: the form has no place for thoughts, and a line that is silent for long is cut."""
+        return b"" if piece.thinking is UNSET else b": thinking\n\n"
+
     def _finish(self, done_reason: str | None) -> bytes:
         reason = finish_reason(done_reason, calls_tools=False).encode()
         return b'{"text":"","index":0,"logprobs":null,"finish_reason":"%b"}' % reason

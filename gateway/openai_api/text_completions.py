@@ -45,6 +45,8 @@ def to_generate(request: CompletionRequest) -> Inference:
         ),
         is_stream=bool(request.stream),
         num_predict=request.max_tokens,
+        prompt_param="prompt",
+        answer_param="max_tokens",
     )
 
 

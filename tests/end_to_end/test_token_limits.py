@@ -14,6 +14,7 @@ from tests.processes import ServerProcess
 
 LIMIT = 6000
 MOST = LIMIT * 2 // 3  # of which two do not fit at once, nor soon after each other
+LONG = "a " * (LIMIT * 4)  # more tokens than the limit has
 RESPOND_ASYNC = {"Prefer": "respond-async"}
 
 
@@ -124,3 +125,36 @@ def left(response: httpx.Response) -> int:
     """Return how many tokens the user has left, as the answer says."""
     _, _, of_tokens = response.headers["RateLimit"].partition('"user-tokens";r=')
     return int(of_tokens.partition(";")[0])
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "param"),
+    [
+        ("/openai/v1/chat/completions", {"messages": [{"role": "user", "content": LONG}]}, "messages"),
+        (
+            "/openai/v1/chat/completions",
+            {"messages": [{"role": "user", "content": "a"}], "max_tokens": LIMIT},
+            "max_tokens",
+        ),
+        (
+            "/openai/v1/chat/completions",
+            {"messages": [{"role": "user", "content": "a"}], "max_completion_tokens": LIMIT},
+            "max_completion_tokens",
+        ),
+        ("/openai/v1/completions", {"prompt": LONG}, "prompt"),
+        ("/openai/v1/completions", {"prompt": "a", "max_tokens": LIMIT}, "max_tokens"),
+        ("/openai/v1/embeddings", {"input": LONG}, "input"),
+        ("/ollama/api/generate", {"prompt": LONG}, "prompt"),
+        ("/ollama/api/generate", {"prompt": "a", "options": {"num_predict": LIMIT}}, "options.num_predict"),
+        ("/ollama/api/embed", {"input": LONG}, "input"),
+        ("/ollama/api/embeddings", {"prompt": LONG}, "prompt"),
+    ],
+)
+async def test_what_is_too_much_is_called_as_the_client_calls_it(
+    stack: Stack, client: Client, path: str, body: dict[str, object], param: str
+) -> None:
+    response = await client.http.post(path, json={"model": stack.model(Answer(("text",))), **body})
+
+    error = response.json()["error"]
+    assert response.status_code == 400
+    assert error.startswith(f"{param}: ") if isinstance(error, str) else error["param"] == param

@@ -52,6 +52,11 @@ def test_a_chunk_of_a_chat_is_openais() -> None:
     assert last["choices"] == [{"index": 0, "delta": {}, "logprobs": None, "finish_reason": "stop"}]
 
 
+def test_thoughts_that_have_no_place_are_comments() -> None:
+    """A model can think for minutes, and a line on which nothing comes is cut."""
+    assert text().frames(events(chunk(thinking="hm"))) == b": thinking\n\n"
+
+
 def test_a_chunk_of_a_text_is_openais() -> None:
     first, last = read(text(), STARTED, chunk(thinking="hm"), chunk("Hi"), done(reason="length")).chunks
 
