@@ -44,7 +44,8 @@ async def read(redis: Redis, digest: str) -> bytes | None:
 def _bounded(description: Mapping[str, Raw]) -> bytes:
     """Return a description as it is kept; the whole of it, if it is not longer than MOST_BYTES."""
     kept = dict(description)
-    for name in _DISPENSABLE:
+    the_longest_first = sorted(kept, key=lambda name: len(kept[name]), reverse=True)
+    for name in (*_DISPENSABLE, *the_longest_first):
         if sum(map(len, kept.values())) <= MOST_BYTES:
             break
         kept.pop(name, None)

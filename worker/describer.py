@@ -61,12 +61,18 @@ class Describer:
         except DeeperSensorError as error:
             _log.warning("model_undescribed", extra={"model": name, "error": error.message})
             return
-        if modelfile := description.get("modelfile"):
-            description["modelfile"] = _without_paths(modelfile)
+        if modelfile := description.pop("modelfile", None):
+            description |= _without_paths(modelfile)
         await model_descriptions.store(self._redis, digest, description)
 
 
-def _without_paths(modelfile: Raw) -> Raw:
-    """Return a Modelfile that does not tell where the files of the machine are; their names are digests."""
-    text = msgspec.json.decode(modelfile, type=str)
-    return Raw(msgspec.json.encode(_PATH_OF_BLOB.sub(r"\1 ", text)))
+def _without_paths(modelfile: Raw) -> dict[str, Raw]:
+    """Return the member for a Modelfile that does not tell where the machine's files are, which digests name.
+
+    What is none, of a server that only resembles Ollama, is left out.
+    """
+    try:
+        text = msgspec.json.decode(modelfile, type=str)
+    except msgspec.DecodeError:
+        return {}
+    return {"modelfile": Raw(msgspec.json.encode(_PATH_OF_BLOB.sub(r"\1 ", text)))}

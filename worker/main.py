@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import socket
+from collections.abc import Awaitable
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -85,7 +86,7 @@ async def work(
         stop = _on_signals(worker)
         async with asyncio.TaskGroup() as tasks:
             background = [
-                tasks.create_task(endless, name=name)
+                tasks.create_task(vital(endless), name=name)
                 for name, endless in (
                     ("log", logs.run()),
                     ("mailbox", mailbox.run()),
@@ -108,6 +109,20 @@ async def work(
             for task in background:
                 task.cancel()
     _log.info("worker_stopped")
+
+
+async def vital(endless: Awaitable[None]) -> None:
+    """Run what the worker cannot live without: when it fails, the process ends at once.
+
+    As if it were killed, since an end in order waits for tasks which, after a fault that nobody foresaw, may not take
+    their cancellation; a worker that hangs there holds on to its models and is started again by nobody. Others take its
+    jobs over when their leases end.
+    """
+    try:
+        await endless
+    except Exception:  # noqa: BLE001  whatever it is
+        _log.exception("worker_crashed")
+        os._exit(os.EX_SOFTWARE)
 
 
 def _on_signals(worker: JobWorker) -> asyncio.Event:

@@ -48,7 +48,7 @@ class CalledTool(Struct, frozen=True):
     """A call of the model's earlier in the chat."""
 
     function: CalledFunction
-    id: CallId = ""
+    id: CallId | None = None
     type: Literal["function"] = "function"
 
 
@@ -84,7 +84,7 @@ class AssistantMessage(Struct, frozen=True, tag_field="role", tag="assistant"):
 class ToolMessage(Struct, frozen=True, tag_field="role", tag="tool"):
     """What a tool answered."""
 
-    content: Content
+    content: Content | None = None
     tool_call_id: CallId | None = None
     name: Annotated[str, Meta(max_length=256)] | None = None  # of the tool; else it is known by the call's id
 

@@ -93,7 +93,7 @@ def _assistant(
     if message.content is None and message.refusal is None and not message.tool_calls:
         raise InvalidRequestError("Expected content, or tool_calls.", param=f"{path}.content")
     calls = message.tool_calls or ()
-    names.update((call.id, call.function.name) for call in calls)
+    names.update((call.id, call.function.name) for call in calls if call.id)
     return OllamaMessage(
         role="assistant",
         content=text or message.refusal or "",
@@ -104,7 +104,7 @@ def _assistant(
 
 
 def _call(call: CalledTool, path: str) -> OllamaCall:
-    return OllamaCall(OllamaFunction(call.function.name, _arguments(call, f"{path}.function.arguments")), call.id)
+    return OllamaCall(OllamaFunction(call.function.name, _arguments(call, f"{path}.function.arguments")), call.id or "")
 
 
 def _arguments(call: CalledTool, path: str) -> Raw:

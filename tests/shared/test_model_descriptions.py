@@ -37,3 +37,10 @@ async def test_what_is_too_long_goes_without_what_is_needed_least(redis: Redis) 
     read = await model_descriptions.read(redis, "d1")
 
     assert read == b'{"license":' + bytes(most) + b',"modelfile":"m"}'
+
+
+async def test_what_is_too_long_all_the_same_goes_without_its_longest(redis: Redis) -> None:
+    too_much = Raw(b'"' + b"x" * MOST_BYTES + b'"')
+    await model_descriptions.store(redis, "d1", {"template": too_much, "details": Raw(b"{}"), "system": too_much})
+
+    assert await model_descriptions.read(redis, "d1") == b'{"details":{}}'

@@ -22,11 +22,12 @@ class CountingOllama(OllamaDouble):
     def __init__(self) -> None:
         super().__init__(["demo", "other:1b"])
         self.described: list[str] = []
+        self.odd: dict[str, object] = {}  # what a server says that only resembles Ollama
 
     def description_of(self, model: str) -> dict[str, object]:
         """See `DemoModel.description_of`."""
         self.described.append(model)
-        return super().description_of(model)
+        return super().description_of(model) | self.odd
 
 
 @pytest.fixture
@@ -99,3 +100,16 @@ async def test_a_model_that_cannot_be_described_keeps_nobody_else_from_it(
 
     assert double.described == ["demo:latest"]
     await wait_until(lambda: "model_undescribed" in caplog.text, description="the one that is gone is logged")
+
+
+@pytest.mark.parametrize("modelfile", [None, 7, ["FROM"]])
+async def test_a_modelfile_that_is_none_is_left_out(
+    redis: Redis, double: CountingOllama, describer: Describer, modelfile: object
+) -> None:
+    double.odd = {"modelfile": modelfile}
+    describer.offer(offers("demo:latest"))
+    await until_described(redis, "demo:latest")
+
+    description = msgspec.json.decode(await model_descriptions.read(redis, digest_of("demo:latest")) or b"")
+    assert "modelfile" not in description
+    assert description["capabilities"]

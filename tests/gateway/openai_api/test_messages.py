@@ -214,3 +214,16 @@ def test_what_there_is_not_is_refused_by_its_name(message: dict[str, Any], param
     fault = fault_of(message)
     assert isinstance(fault, UnsupportedParameterError)
     assert fault.param == param
+
+
+def test_null_is_as_good_as_absent() -> None:
+    called = {"id": None, "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+
+    _, call, result = to_ollama(
+        USER,
+        {"role": "assistant", "content": None, "tool_calls": [called]},
+        {"role": "tool", "name": "weather", "tool_call_id": None, "content": None},
+    )
+
+    assert call["tool_calls"] == [{"function": {"name": "weather", "arguments": {}}}]
+    assert result == {"role": "tool", "content": "", "tool_name": "weather"}
