@@ -205,5 +205,5 @@ def to_admission(job_id: str, verdict: Verdict, *, demand: Demand, slots: int) -
 
 
 def wait_ms(ahead: int, service_ms: int, slots: int) -> int:
-    """Estimate how long `ahead` jobs take to leave the queue, from the measured drain rate."""
-    return ahead * (service_ms or UNMEASURED_SERVICE_MS) // max(1, slots)
+    """Estimate how long `ahead` jobs take to leave the queue, from the measured drain rate; 0 only for none."""
+    return -(-ahead * (service_ms or UNMEASURED_SERVICE_MS) // max(1, slots))
