@@ -39,6 +39,11 @@ class Wire:
             self._writer.write(piece)
             await self._writer.drain()
 
+    async def until_told_to_go_on(self) -> None:
+        """Wait for the answer to `Expect: 100-continue`: what was sent so far has been read."""
+        async with asyncio.timeout(_HANG_S):
+            assert (await self._reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
+
     async def answer(self) -> httpx.Response:
         """Return the next answer."""
         async with asyncio.timeout(_HANG_S):
