@@ -23,10 +23,10 @@ from gateway.metrics.refusals import count_refusal
 from gateway.metrics.routes import metrics_routes
 from gateway.models.routes import model_routes
 from gateway.ollama_api.embedding_routes import ollama_embedding_routes
-from gateway.ollama_api.greeting import greeting_routes
+from gateway.ollama_api.greeting import ollama_greeting_routes
 from gateway.ollama_api.model_routes import ollama_model_routes
-from gateway.ollama_api.refused_routes import refused_routes
-from gateway.ollama_api.routes import asking_routes
+from gateway.ollama_api.refused_routes import ollama_refused_routes
+from gateway.ollama_api.routes import ollama_routes
 from gateway.openai_api.embedding_routes import openai_embedding_routes
 from gateway.openai_api.model_routes import openai_model_routes
 from gateway.openai_api.routes import openai_routes
@@ -81,9 +81,9 @@ def create_routes(
             openai_embedding_routes,
             ollama_model_routes,
             ollama_embedding_routes,
-            asking_routes,
-            refused_routes,
-            greeting_routes,
+            ollama_routes,
+            ollama_refused_routes,
+            ollama_greeting_routes,
             *([metrics_routes(settings.metrics.metrics_token)] if settings.metrics.beside_the_api else []),
             *([schema_routes] if settings.server.schema_enabled else []),
         ],

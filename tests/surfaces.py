@@ -3,6 +3,7 @@
 The readings are stricter than clients are: what a protocol does not allow is kept as a fault.
 """
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import httpx
@@ -23,7 +24,7 @@ class Fault(Struct, frozen=True):
     code: str | None  # None: the protocol has none
 
 
-class Reading:
+class Reading(ABC):
     """A streamed answer, as far as it has come."""
 
     def __init__(self) -> None:
@@ -65,8 +66,9 @@ class Reading:
         if not self.has_ended:
             self.faults.append("it ends without its end, as if that were success")
 
+    @abstractmethod
     def _take(self, line: str) -> None:
-        raise NotImplementedError
+        """Take a line."""
 
     def _expect(self, is_so: bool, what: str) -> None:  # noqa: FBT001  it reads as an assertion
         if not is_so:
@@ -213,7 +215,7 @@ class NativeReading(Reading):
                 pass
 
 
-class Surface:
+class Surface(ABC):
     """One way to ask a model."""
 
     name: ClassVar[str]
@@ -229,9 +231,9 @@ class Surface:
         """Return what to send; further fields as the protocol has them."""
         return {"model": model, **self._question(question), "stream": is_stream, **fields}
 
+    @abstractmethod
     def text_of(self, whole: Any) -> str:  # noqa: ANN401  the body of a response
         """Return what the model says in an answer in one piece."""
-        raise NotImplementedError
 
     def fault_of(self, response: httpx.Response) -> Fault:
         """Return what a response with an error says, whose form must be right."""

@@ -1,4 +1,4 @@
-"""Answers for clients of others' protocols: whole, or as a stream whose head waits for a first word."""
+"""Answers of models: whole, or as a stream whose head waits for a first word."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing
@@ -8,22 +8,28 @@ from litestar.response import Stream
 from msgspec import Struct
 
 from gateway.admission.rate_limit_headers import rate_limit_headers
+from gateway.chat import disconnect, idempotency
 from gateway.chat.collect import collect
 from gateway.chat.first_word import first_word
 from gateway.chat.idempotency import REPLAYED
 from gateway.chat.order import Order
 from gateway.chat.submit import ChatDesk, Submission
 from gateway.error_dialects import dialect_of
+from gateway.operation import Answer, Operation
 from gateway.principal import AuthenticatedRequest
 from gateway.response_headers import add_response_headers
 from shared.errors import (
+    DeeperSensorError,
+    DrainingError,
     ExceedsTokenLimitError,
     IdempotencyMismatchError,
+    JobError,
     ModelNotAllowedError,
     ModelNotFoundError,
     NoWorkerError,
     QueueFullError,
     StoreUnavailableError,
+    family,
 )
 from shared.events import Event
 
@@ -43,6 +49,24 @@ STREAM_HEADERS = {"X-Accel-Buffering": "no"}
 
 Write = Callable[[Sequence[Event]], bytes]
 """Writes events in the form of a surface."""
+
+
+def asking(body: type[Struct], answer: Answer, *, errors: Sequence[type[DeeperSensorError]] = ()) -> Operation:
+    """Return what a route of another protocol says of itself by which a model is asked.
+
+    Args:
+        body: Of its requests.
+        answer: With status 200.
+        errors: With which its form is refused besides.
+
+    """
+    return Operation(
+        body=body,
+        answers={HTTPStatus.OK: answer},
+        errors=[*REFUSALS, DrainingError, *family(JobError).values(), *errors],
+        parameters=[idempotency.PARAMETER, disconnect.PARAMETER],
+        is_limited=True,
+    )
 
 
 class Answered(Struct, frozen=True):

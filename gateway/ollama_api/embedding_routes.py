@@ -5,8 +5,7 @@ from http import HTTPStatus
 from litestar import Router, post
 
 from gateway.access import Access
-from gateway.chat import disconnect, idempotency
-from gateway.chat.answering import ANSWER_HEADERS, REFUSALS
+from gateway.chat.answering import ANSWER_HEADERS, asking
 from gateway.chat.embed import embed
 from gateway.chat.submit import ChatDesk
 from gateway.dependencies import Injected
@@ -22,14 +21,11 @@ from gateway.ollama_api.embeddings import (
     to_old_answer,
     to_old_embedding,
 )
-from gateway.operation import Answer, Operation
+from gateway.operation import Answer
 from gateway.principal import AuthenticatedRequest, RequirePrincipal
-from shared.errors import DrainingError, JobError, family
 
 _BODY = body_of(EmbedRequest)
 _OLD_BODY = body_of(OldEmbeddingRequest)
-_ERRORS = (*REFUSALS, DrainingError, *family(JobError).values())
-_PARAMETERS = (idempotency.PARAMETER, disconnect.PARAMETER)
 
 
 @post(
@@ -37,13 +33,7 @@ _PARAMETERS = (idempotency.PARAMETER, disconnect.PARAMETER)
     status_code=HTTPStatus.OK,
     summary="Embed texts, as Ollama does",
     access=Access.CHAT,
-    operation=Operation(
-        body=EmbedRequest,
-        answers={HTTPStatus.OK: Answer("The embeddings.", EmbedAnswer, headers=ANSWER_HEADERS)},
-        errors=_ERRORS,
-        parameters=_PARAMETERS,
-        is_limited=True,
-    ),
+    operation=asking(EmbedRequest, Answer("The embeddings.", EmbedAnswer, headers=ANSWER_HEADERS)),
 )
 async def embed_like_ollama(request: AuthenticatedRequest, chats: Injected[ChatDesk]) -> EmbedAnswer:
     """Return an embedding for each text, in their order; without an input the model is loaded.
@@ -59,13 +49,7 @@ async def embed_like_ollama(request: AuthenticatedRequest, chats: Injected[ChatD
     status_code=HTTPStatus.OK,
     summary="Embed one text, by Ollama's older call",
     access=Access.CHAT,
-    operation=Operation(
-        body=OldEmbeddingRequest,
-        answers={HTTPStatus.OK: Answer("The embedding.", OldEmbeddingAnswer, headers=ANSWER_HEADERS)},
-        errors=_ERRORS,
-        parameters=_PARAMETERS,
-        is_limited=True,
-    ),
+    operation=asking(OldEmbeddingRequest, Answer("The embedding.", OldEmbeddingAnswer, headers=ANSWER_HEADERS)),
 )
 async def embed_prompt_like_ollama(request: AuthenticatedRequest, chats: Injected[ChatDesk]) -> OldEmbeddingAnswer:
     """Return the embedding of a prompt, of length one as by `/ollama/api/embed`; without a prompt load the model."""

@@ -25,4 +25,4 @@ async def greet() -> str:
     return "Ollama is running"
 
 
-greeting_routes = Router(OLLAMA, route_handlers=[greet], middleware=[LimitByAddress], tags=["ollama"])
+ollama_greeting_routes = Router(OLLAMA, route_handlers=[greet], middleware=[LimitByAddress], tags=["ollama"])

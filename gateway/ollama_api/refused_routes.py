@@ -46,7 +46,7 @@ async def refuse_to_bring_a_part(digest: FromPath[str]) -> None:  # noqa: ARG001
     _refuse("bring a part of a model")
 
 
-refused_routes = Router(
+ollama_refused_routes = Router(
     f"{OLLAMA}/api",
     route_handlers=[
         _refused(HttpMethod.POST, "/pull", act="pull a model"),

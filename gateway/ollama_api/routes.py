@@ -6,8 +6,7 @@ from litestar import Router, post
 from msgspec import Struct
 
 from gateway.access import Access
-from gateway.chat import disconnect, idempotency
-from gateway.chat.answering import ANSWER_HEADERS, REFUSALS
+from gateway.chat.answering import ANSWER_HEADERS, asking
 from gateway.chat.submit import ChatDesk
 from gateway.dependencies import Injected
 from gateway.error_dialects import OLLAMA
@@ -18,14 +17,11 @@ from gateway.ollama_api.chat_schemas import OllamaChatRequest
 from gateway.ollama_api.generate_schemas import OllamaGenerateRequest
 from gateway.ollama_api.lines import CHAT, GENERATE
 from gateway.ollama_api.to_ollama import to_chat, to_generation
-from gateway.operation import Answer, Operation
+from gateway.operation import Answer
 from gateway.principal import AuthenticatedRequest, RequirePrincipal
-from shared.errors import DrainingError, JobError, family
 
 _CHAT = Call(body_of(OllamaChatRequest), to_chat, CHAT)
 _GENERATE = Call(body_of(OllamaGenerateRequest), to_generation, GENERATE)
-_ERRORS = (*REFUSALS, DrainingError, *family(JobError).values())
-_PARAMETERS = (idempotency.PARAMETER, disconnect.PARAMETER)
 
 
 def _lines_of(kind: type[Struct]) -> Answer:
@@ -42,13 +38,7 @@ def _lines_of(kind: type[Struct]) -> Answer:
     status_code=HTTPStatus.OK,
     summary="Ask a model as Ollama's clients do",
     access=Access.CHAT,
-    operation=Operation(
-        body=OllamaChatRequest,
-        answers={HTTPStatus.OK: _lines_of(OllamaChatAnswer)},
-        errors=_ERRORS,
-        parameters=_PARAMETERS,
-        is_limited=True,
-    ),
+    operation=asking(OllamaChatRequest, _lines_of(OllamaChatAnswer)),
 )
 async def chat_like_ollama(request: AuthenticatedRequest, chats: Injected[ChatDesk]) -> Answering:
     """Return the answer as Ollama's `POST /api/chat` does. What cannot be read any further ends with an `error` line.
@@ -64,13 +54,7 @@ async def chat_like_ollama(request: AuthenticatedRequest, chats: Injected[ChatDe
     status_code=HTTPStatus.OK,
     summary="Have a prompt answered as Ollama's clients do",
     access=Access.CHAT,
-    operation=Operation(
-        body=OllamaGenerateRequest,
-        answers={HTTPStatus.OK: _lines_of(OllamaGenerateAnswer)},
-        errors=_ERRORS,
-        parameters=_PARAMETERS,
-        is_limited=True,
-    ),
+    operation=asking(OllamaGenerateRequest, _lines_of(OllamaGenerateAnswer)),
 )
 async def generate_like_ollama(request: AuthenticatedRequest, chats: Injected[ChatDesk]) -> Answering:
     """Return the answer as Ollama's `POST /api/generate` does; without a prompt, load or unload as `/api/chat` does.
@@ -80,7 +64,7 @@ async def generate_like_ollama(request: AuthenticatedRequest, chats: Injected[Ch
     return await ask(request, _GENERATE, chats)
 
 
-asking_routes = Router(
+ollama_routes = Router(
     f"{OLLAMA}/api",
     route_handlers=[chat_like_ollama, generate_like_ollama],
     middleware=[RequirePrincipal],

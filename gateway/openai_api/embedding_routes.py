@@ -5,17 +5,16 @@ from http import HTTPStatus
 from litestar import Router, post
 
 from gateway.access import Access
-from gateway.chat import disconnect, idempotency
-from gateway.chat.answering import ANSWER_HEADERS, REFUSALS
+from gateway.chat.answering import ANSWER_HEADERS, asking
 from gateway.chat.embed import embed
 from gateway.chat.submit import ChatDesk
 from gateway.dependencies import Injected
 from gateway.error_dialects import OPENAI
 from gateway.openai_api.embeddings import EmbeddingList, EmbeddingsRequest, to_embedding, to_embedding_list
-from gateway.operation import Answer, Operation
+from gateway.operation import Answer
 from gateway.principal import AuthenticatedRequest, RequirePrincipal
 from gateway.request_body import JsonBody
-from shared.errors import DrainingError, JobError, UnsupportedParameterError, family
+from shared.errors import UnsupportedParameterError
 
 _BODY = JsonBody(EmbeddingsRequest, may_carry_images=True, mends_text=True)
 
@@ -25,12 +24,10 @@ _BODY = JsonBody(EmbeddingsRequest, may_carry_images=True, mends_text=True)
     status_code=HTTPStatus.OK,
     summary="Embed texts, as OpenAI does",
     access=Access.CHAT,
-    operation=Operation(
-        body=EmbeddingsRequest,
-        answers={HTTPStatus.OK: Answer("The embeddings.", EmbeddingList, headers=ANSWER_HEADERS)},
-        errors=[*REFUSALS, UnsupportedParameterError, DrainingError, *family(JobError).values()],
-        parameters=[idempotency.PARAMETER, disconnect.PARAMETER],
-        is_limited=True,
+    operation=asking(
+        EmbeddingsRequest,
+        Answer("The embeddings.", EmbeddingList, headers=ANSWER_HEADERS),
+        errors=[UnsupportedParameterError],
     ),
 )
 async def create_openai_embeddings(request: AuthenticatedRequest, chats: Injected[ChatDesk]) -> EmbeddingList:

@@ -10,8 +10,7 @@ from litestar.response import Stream
 from msgspec import Struct
 
 from gateway.access import Access
-from gateway.chat import disconnect, idempotency
-from gateway.chat.answering import ANSWER_HEADERS, REFUSALS, Write, answer_in_pieces, answer_whole
+from gateway.chat.answering import ANSWER_HEADERS, Write, answer_in_pieces, answer_whole, asking
 from gateway.chat.inference import Inference
 from gateway.chat.submit import ChatDesk
 from gateway.dependencies import Injected
@@ -21,16 +20,13 @@ from gateway.openai_api.chat_completions import to_chat
 from gateway.openai_api.chat_schemas import ChatCompletionRequest
 from gateway.openai_api.streams import AnswerStream, ChatStream, TextStream
 from gateway.openai_api.text_completions import CompletionRequest, to_generate
-from gateway.operation import JSON, Answer, Operation
+from gateway.operation import JSON, Answer
 from gateway.principal import AuthenticatedRequest, RequirePrincipal
 from gateway.request_body import JsonBody
-from shared.errors import DrainingError, JobError, UnsupportedParameterError, family
+from shared.errors import UnsupportedParameterError
 from shared.transcripts import transcribe
 
 EVENT_STREAM = "text/event-stream"
-
-_ERRORS = (*REFUSALS, UnsupportedParameterError, DrainingError, *family(JobError).values())
-_PARAMETERS = (idempotency.PARAMETER, disconnect.PARAMETER)
 
 
 class _Form(Struct, frozen=True):
@@ -58,13 +54,7 @@ def _answer(kind: type[Struct]) -> Answer:
     status_code=HTTPStatus.OK,
     summary="Ask a model as OpenAI's clients do",
     access=Access.CHAT,
-    operation=Operation(
-        body=ChatCompletionRequest,
-        answers={HTTPStatus.OK: _answer(ChatCompletion)},
-        errors=_ERRORS,
-        parameters=_PARAMETERS,
-        is_limited=True,
-    ),
+    operation=asking(ChatCompletionRequest, _answer(ChatCompletion), errors=[UnsupportedParameterError]),
 )
 async def create_chat_completion(request: AuthenticatedRequest, chats: Injected[ChatDesk]) -> Response[Any]:
     """Return the answer as OpenAI's `POST /v1/chat/completions` does.
@@ -80,13 +70,7 @@ async def create_chat_completion(request: AuthenticatedRequest, chats: Injected[
     status_code=HTTPStatus.OK,
     summary="Have a prompt completed as OpenAI's clients do",
     access=Access.CHAT,
-    operation=Operation(
-        body=CompletionRequest,
-        answers={HTTPStatus.OK: _answer(TextCompletion)},
-        errors=_ERRORS,
-        parameters=_PARAMETERS,
-        is_limited=True,
-    ),
+    operation=asking(CompletionRequest, _answer(TextCompletion), errors=[UnsupportedParameterError]),
 )
 async def create_completion(request: AuthenticatedRequest, chats: Injected[ChatDesk]) -> Response[Any]:
     """Return the text that completes a prompt as OpenAI's `POST /v1/completions` does, whole or as a stream.
