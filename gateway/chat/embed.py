@@ -39,6 +39,6 @@ async def embed(
         ReportedError: The job ended without an answer.
 
     """
-    asked, order = await chats.orders.take(request, body, translate, surface=surface)
+    asked, _, order = await chats.orders.take(request, body, translate, surface=surface)
     answered = await answer_whole(request, order, chats)
     return asked, _answers.decode(answered.events[-1].payload)

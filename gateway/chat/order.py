@@ -42,13 +42,8 @@ class Order(Struct, frozen=True):
     queue_timeout_ms: int  # how long the job may wait
     needs_readers: bool  # whether it is cancelled when it has none
     grace_ms: int  # how long it goes on without any
-    inference: Inference  # which the job is to carry out
+    is_stream: bool  # whether it is answered piece by piece
     turn: Turn | None = None  # of the conversation that the job is to answer in
-
-    @property
-    def is_stream(self) -> bool:
-        """Whether it is answered piece by piece."""
-        return self.inference.is_stream
 
 
 class OrderDesk:
@@ -82,8 +77,10 @@ class OrderDesk:
         translate: Callable[[Asked], Inference],
         *,
         surface: str,
-    ) -> tuple[Asked, Order]:
-        """Return what a client asks for in its own protocol, and the order for it; a faulty request is charged.
+    ) -> tuple[Asked, Inference, Order]:
+        """Return what a client asks for in its own protocol and in Ollama's terms, and the order for it.
+
+        The order lives as long as the answer, and holds neither. A faulty request is charged to its address.
 
         Args:
             request: Who asks, and by which headers.
@@ -100,7 +97,7 @@ class OrderDesk:
             asked = await body.read(request)
             inference = translate(asked)
             idempotency = idempotency_of(request, inference.request, surface=surface)
-            return asked, self.write(request, inference, idempotency=idempotency)
+            return asked, inference, self.write(request, inference, idempotency=idempotency)
 
     def write(
         self,
@@ -158,7 +155,7 @@ class OrderDesk:
             queue_timeout_ms=_bounded("queue_timeout_ms", inference.queue_timeout_ms, settings.queue_timeout_ms),
             needs_readers=needs_readers(request.scope),
             grace_ms=settings.disconnect_grace_secs * 1000 if inference.can_come_back or idempotency else 0,
-            inference=inference,
+            is_stream=inference.is_stream,
         )
 
 

@@ -42,10 +42,10 @@ async def ask(request: AuthenticatedRequest, call: Call, chats: ChatDesk) -> Ans
         ReportedError: The job ended without an answer.
 
     """
-    asked, order = await chats.orders.take(request, call.body, call.translate, surface=OLLAMA)
+    asked, inference, order = await chats.orders.take(request, call.body, call.translate, surface=OLLAMA)
     clock: Clock = request.app.state.clock  # a second dependency would cost 50 µs
     lines = AnswerLines(call.form, model=asked.model, clock=clock)
-    if unloads(order.inference) and request.user.role is not Role.ADMIN:
+    if unloads(inference) and request.user.role is not Role.ADMIN:
         # Its clients want to hear that it is done; other tenants want the model where it is.
         await charge_user(request.scope)
         return Response(lines.write_unloaded(), media_type=JSON, status_code=HTTPStatus.OK)

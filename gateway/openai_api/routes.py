@@ -81,7 +81,7 @@ async def create_completion(request: AuthenticatedRequest, chats: Injected[ChatD
 
 
 async def _complete(form: _Form, request: AuthenticatedRequest, chats: ChatDesk) -> Response[Any] | Stream:
-    asked, order = await chats.orders.take(request, form.body, form.to_inference, surface=OPENAI)
+    asked, _, order = await chats.orders.take(request, form.body, form.to_inference, surface=OPENAI)
     if not asked.stream:
         answered = await answer_whole(request, order, chats)
         answer = form.whole(transcribe(answered.events), job_id=answered.job_id, model=asked.model)
